@@ -1,0 +1,98 @@
+// swift-tools-version: 6.2
+//
+// One package, three sorts of things:
+//   - the modules under Sources/, whose arrows only point down (see `docs/architecture.md`),
+//   - the plugins under Plugins/, each a dynamic library that knows nothing but `Sources/PluginABI`,
+//   - the tests.
+//
+// `swift build` alone builds everything; `make build` also packs each plugin's manifest and puts it into plugins.d/.
+
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// lld for everything: Debian's gold prints thousands of warnings under sanitizers, and lld is no slower.
+let linkWithLLD: LinkerSetting = .unsafeFlags(["-use-ld=lld"])
+
+/// A module of the host.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: name, dependencies: dependencies, swiftSettings: swiftSettings, linkerSettings: [linkWithLLD])
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies,
+        swiftSettings: swiftSettings, linkerSettings: [linkWithLLD])
+}
+
+/// A C library of the system, seen by Swift through the module map in Sources/CLibraries/.
+func cLibrary(_ name: String, pkgConfig: String? = nil, package: String) -> Target {
+    .systemLibrary(
+        name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([package])])
+}
+
+enum Language { case swift, c }
+
+/// A provider plugin: a dynamic library that exports `vc_plugin_entry_v1` and nothing else.
+///
+/// `now` because a plugin with an unresolved symbol must fail when it is loaded and not in a call; `nodelete`
+/// because a Swift image that was ever mapped may not be unmapped (`docs/decisions/0002-plugins-are-never-unmapped.md`).
+func plugin(
+    _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], link: [LinkerSetting] = []
+) -> (product: Product, target: Target) {
+    let exports = "\(Context.packageDirectory)/Plugins/exports.map"
+    let linker: LinkerSetting = .unsafeFlags([
+        "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker", "nodelete",
+        "-Xlinker", "--version-script=\(exports)",
+    ])
+    return (
+        .library(name: name, type: .dynamic, targets: [name]),
+        .target(
+            name: name, dependencies: [language == .swift ? "PluginKit" : "PluginABI"] + dependencies,
+            path: "Plugins/\(name)", exclude: ["manifest.json", "README.md"],
+            publicHeadersPath: language == .c ? "." : nil,
+            cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
+            swiftSettings: language == .swift ? swiftSettings : [],
+            linkerSettings: [linker] + link)
+    )
+}
+
+let plugins: [(product: Product, target: Target)] = []
+
+let package = Package(
+    name: "vchost",
+    products: [.executable(name: "vchost", targets: ["Host"])] + plugins.map(\.product),
+    targets: [
+        // The contract, and the C that Swift cannot do without.
+        .target(name: "PluginABI"),
+        .target(name: "CPlatform"),
+        cLibrary("Cltdl", package: "libltdl-dev"),
+        cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
+        cLibrary("Clws", pkgConfig: "libwebsockets", package: "libwebsockets-dev"),
+        cLibrary("Copus", pkgConfig: "opus", package: "libopus-dev"),
+        cLibrary("Cspeexdsp", pkgConfig: "speexdsp", package: "libspeexdsp-dev"),
+
+        // The host, from the wire upwards.
+        module("Media", ["CPlatform", "Copus", "Cspeexdsp"]),
+        module("Calls", ["Media"]),
+        module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls"]),
+        module("HostServices", ["PluginABI", "CPlatform", "Ccurl", "Clws", "Media"]),
+        module("Control", ["Providers", "HostServices", "Calls", "Media"]),
+        .executableTarget(
+            name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
+
+        // For authors of plugins.
+        module("PluginKit", ["PluginABI"]),
+
+        tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
+        tests("Control"), tests("PluginKit"),
+    ] + plugins.map(\.target),
+    cLanguageStandard: .c11,
+    cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,1 @@
+#include "vchost/vchost.h"
