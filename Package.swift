@@ -62,7 +62,20 @@ func plugin(
     )
 }
 
-let plugins: [(product: Product, target: Target)] = []
+let plugins = [
+    plugin("TelephonySIP", .c, ["Csofia"]),
+    plugin("VADEnergy", .c),
+    plugin("VADSilero", .c),
+    plugin("STTFasterWhisper", .swift),
+    plugin("LLMRules", .swift),
+    plugin("LLMOpenAI", .swift),
+    plugin("TTSPiper", .swift),
+    plugin("TTSFlite", .c, link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
+    plugin("InstantSTT", .swift),
+    plugin("InstantLLM", .swift),
+    plugin("InstantTTS", .swift),
+    plugin("ExampleTTS", .c),
+]
 
 let package = Package(
     name: "vchost",
@@ -75,23 +88,25 @@ let package = Package(
         cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         cLibrary("Clws", pkgConfig: "libwebsockets", package: "libwebsockets-dev"),
         cLibrary("Copus", pkgConfig: "opus", package: "libopus-dev"),
+        cLibrary("Csofia", pkgConfig: "sofia-sip-ua", package: "libsofia-sip-ua-dev"),
         cLibrary("Cspeexdsp", pkgConfig: "speexdsp", package: "libspeexdsp-dev"),
 
         // The host, from the wire upwards.
+        module("JSON"),
         module("Media", ["CPlatform", "Copus", "Cspeexdsp"]),
         module("Calls", ["Media"]),
-        module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls"]),
-        module("HostServices", ["PluginABI", "CPlatform", "Ccurl", "Clws", "Media"]),
-        module("Control", ["Providers", "HostServices", "Calls", "Media"]),
+        module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls", "JSON"]),
+        module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
+        module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
             name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // For authors of plugins.
-        module("PluginKit", ["PluginABI"]),
+        module("PluginKit", ["PluginABI", "JSON"]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit"),
+        tests("Control"), tests("PluginKit"), tests("JSON"),
     ] + plugins.map(\.target),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17

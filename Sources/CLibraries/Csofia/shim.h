@@ -1,0 +1,1 @@
+#include <sofia-sip/nua.h>

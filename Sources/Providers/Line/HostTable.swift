@@ -1,0 +1,43 @@
+// The host's side of the line: the table that every plugin gets from us, and the door through which its events come.
+//
+// C functions carry no context, so what they need is global: the handle table, and the services by id. Services are
+// registered while the host starts, before the first plugin is loaded, and never change afterwards.
+
+import PluginABI
+import Synchronization
+
+public enum HostTable {
+    /// Offers the service `id` ("vc.log/1"). `table` is its C table and lives as long as the process.
+    public static func register(service id: String, table: UnsafeRawPointer) {
+        services.withLock { $0[id] = Table(pointer: table) }
+    }
+
+    /// What the entry function of a plugin is called with.
+    public static var pointer: UnsafePointer<vc_host> { hostTable.pointer }
+
+    fileprivate static let services = Mutex<[String: Table]>([:])
+}
+
+private struct Table: @unchecked Sendable { let pointer: UnsafeRawPointer }
+
+private struct HostPointer: @unchecked Sendable { let pointer: UnsafePointer<vc_host> }
+
+private let hostTable: HostPointer = {
+    let table = UnsafeMutablePointer<vc_host>.allocate(capacity: 1)
+    table.initialize(
+        to: vc_host(
+            size: UInt32(MemoryLayout<vc_host>.size), minor: UInt32(VC_ABI_MINOR), emit: hostEmit, service: hostService))
+    return HostPointer(pointer: UnsafePointer(table))
+}()
+
+/// `vc_host.emit`.
+private func hostEmit(_ handle: vc_handle, _ event: UnsafePointer<vc_event>) -> vc_status {
+    guard event.pointee.size >= UInt32(MemoryLayout<vc_event>.size) else { return vc_status(VC_E_ARGUMENT) }
+    guard let object = HandleTable.shared.resolve(handle) else { return vc_status(VC_E_STALE) }
+    return object.deliver(event)
+}
+
+/// `vc_host.service`.
+private func hostService(_ id: UnsafePointer<CChar>) -> UnsafeRawPointer? {
+    HostTable.services.withLock { $0[String(cString: id)]?.pointer }
+}
