@@ -123,8 +123,10 @@ public final class EventSocket: Sendable {
 
     private func acceptAll() {
         while true {
-            let descriptor = accept4(listener, nil, nil, Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue))
+            let descriptor = accept(listener, nil, nil)
             guard descriptor >= 0 else { return }
+            _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             let isTaken = state.withLock { state in
                 guard state.watchers.count < Self.watchersMax else { return false }
                 state.watchers.append(Watcher(descriptor: descriptor))
@@ -140,7 +142,7 @@ public final class EventSocket: Sendable {
             state.watchers.removeAll { watcher in
                 var scratch: UInt8 = 0
                 // A watcher has nothing to say; what arrives is its end or noise.
-                let isGone = recv(watcher.descriptor, &scratch, 1, Int32(MSG_DONTWAIT.rawValue)) == 0
+                let isGone = recv(watcher.descriptor, &scratch, 1, Int32(MSG_DONTWAIT)) == 0
                 let isSlow = watcher.waiting.count > Self.bytesWaitingMax
                 if isSlow { cutOff.wrappingAdd(1, ordering: .relaxed) }
                 if isGone || isSlow { close(watcher.descriptor) }
@@ -148,7 +150,7 @@ public final class EventSocket: Sendable {
             }
             for index in state.watchers.indices where !state.watchers[index].waiting.isEmpty {
                 let sent = state.watchers[index].waiting.withUnsafeBytes {
-                    send(state.watchers[index].descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                    send(state.watchers[index].descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                 }
                 if sent > 0 { state.watchers[index].waiting.removeFirst(sent) }
             }
