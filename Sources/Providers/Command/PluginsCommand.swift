@@ -1,0 +1,140 @@
+// `vchost plugins`: what is in the directory, what is wrong with it, and how a manifest gets into a file.
+
+import Glibc
+import JSON
+
+/// The subcommand, without the executable around it: arguments in, text out, an exit code back.
+public struct PluginsCommand: Sendable {
+    /// The directory without `--plugins`.
+    public let directory: String
+    public let cacheDirectory: String?
+    public let probe: PluginProbe
+
+    public init(directory: String, cacheDirectory: String? = nil, probe: PluginProbe = .host) {
+        self.directory = directory
+        self.cacheDirectory = cacheDirectory
+        self.probe = probe
+    }
+
+    public static let help = """
+        usage: vchost plugins list [--json] [--plugins DIRECTORY]
+               vchost plugins info NAME [--json] [--plugins DIRECTORY]
+               vchost plugins pack FILE.so MANIFEST.json [-o OUT.so]
+
+        list   Every file of the directory: its state, kinds, id, version, ABI, origin and hash,
+               and for what was not loaded the reason and the mend.
+        info   One plugin in full. NAME is its file, its file without .so, or its id.
+        pack   Writes the manifest into the library, after checking both. In place without -o.
+
+        Exit codes: 0 all is well, 1 something was refused, 2 the command line is wrong.
+
+        """
+
+    /// Runs the subcommand with the arguments after `plugins`.
+    public func run(_ arguments: [String], output: (String) -> Void, errors: (String) -> Void) -> Int32 {
+        var words: [String] = []
+        var json = false
+        var directory = directory
+        var out: String?
+        var rest = arguments[...]
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "--json": json = true
+            case "--help", "-h":
+                output(Self.help)
+                return 0
+            case "--plugins", "-o":
+                guard let value = rest.popFirst() else { return usage("\(argument) needs a value", errors) }
+                if argument == "-o" { out = value } else { directory = value }
+            default:
+                guard !argument.hasPrefix("-") else { return usage("\(argument) is not an option here", errors) }
+                words.append(argument)
+            }
+        }
+        switch (words.first, words.count) {
+        case ("list", 1): return list(directory, json, output, errors)
+        case ("info", 2): return info(words[1], directory, json, output, errors)
+        case ("pack", 3): return pack(words[1], words[2], out ?? words[1], output, errors)
+        case ("help", 1):
+            output(Self.help)
+            return 0
+        default: return usage(words.isEmpty ? "a subcommand is missing" : "\(words.joined(separator: " ")) is not understood", errors)
+        }
+    }
+
+    private func usage(_ problem: String, _ errors: (String) -> Void) -> Int32 {
+        errors("vchost plugins: \(problem)\n\n" + Self.help)
+        return 2
+    }
+
+    private func registry(_ directory: String, _ errors: (String) -> Void) -> PluginRegistry? {
+        do throws(PluginRefusal) {
+            let loader = try PluginLoader(cacheDirectory: cacheDirectory, probe: probe, log: Silence())
+            return PluginRegistry(directory: directory, loader: loader, log: Silence())
+        } catch {
+            errors("vchost plugins: \(error)\n")
+            return nil
+        }
+    }
+
+    private func list(
+        _ directory: String, _ json: Bool, _ output: (String) -> Void, _ errors: (String) -> Void
+    ) -> Int32 {
+        guard let registry = registry(directory, errors) else { return 1 }
+        let listing = PluginListing(registry)
+        output(json ? listing.json.text + "\n" : listing.text)
+        return listing.hasRefused ? 1 : 0
+    }
+
+    private func info(
+        _ name: String, _ directory: String, _ json: Bool, _ output: (String) -> Void, _ errors: (String) -> Void
+    ) -> Int32 {
+        guard let registry = registry(directory, errors) else { return 1 }
+        guard let entry = registry.entry(named: name) else {
+            errors("vchost plugins: there is no \(name) in \(directory). `vchost plugins list` shows what is there.\n")
+            return 1
+        }
+        let row = PluginListing.Row(entry)
+        output(json ? row.json(inFull: entry.manifest).text + "\n" : PluginListing.describe(row, entry.manifest))
+        return row.state == .refused ? 1 : 0
+    }
+
+    private func pack(
+        _ library: String, _ manifestPath: String, _ out: String, _ output: (String) -> Void, _ errors: (String) -> Void
+    ) -> Int32 {
+        func fail(_ problem: String) -> Int32 {
+            errors("vchost plugins pack: \(problem)\n")
+            return 1
+        }
+        var status = stat()
+        guard let bytes = readWholeFile(library), stat(library, &status) == 0 else {
+            return fail("\(library) cannot be read: \(String(cString: strerror(errno)))")
+        }
+        guard let text = readSmallFile(manifestPath) else {
+            return fail("\(manifestPath) cannot be read: \(String(cString: strerror(errno)))")
+        }
+        do throws(ManifestError) { _ = try Manifest(parsing: text[...]) } catch { return fail("\(manifestPath): \(error)") }
+        let packed: [UInt8]
+        do throws(ELFError) {
+            let elf = try ELFFile(bytes)
+            guard try elf.exports("vc_plugin_entry_v1") else {
+                return fail("\(library) does not export vc_plugin_entry_v1. Define it with VC_EXPORT.")
+            }
+            packed = try elf.packed(manifest: text)
+        } catch {
+            return fail("\(PluginRefusal(error, file: library))")
+        }
+        let temporary = "\(out).\(getpid()).packing"
+        guard writeWhole(packed, to: temporary, mode: status.st_mode & 0o755) == 0, rename(temporary, out) == 0 else {
+            let code = errno
+            unlink(temporary)
+            return fail("\(out) cannot be written: \(String(cString: strerror(code)))")
+        }
+        output("packed \(manifestPath) into \(out)\n")
+        return 0
+    }
+}
+
+private struct Silence: ProviderLog {
+    func write(_ line: ProviderLogLine) {}
+}
