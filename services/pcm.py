@@ -38,7 +38,8 @@ def decode_wav(data):
     layout, position = None, 12
     while position + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, position)
-        content = data[position + 8:position + 8 + size]  # A writer to a pipe leaves sizes too large: take what is there.
+        # A writer to a pipe leaves sizes too large: take what is there.
+        content = data[position + 8:position + 8 + size]
         if name == b"fmt ":
             layout = _wav_layout(content)
         elif name == b"data":

@@ -3,10 +3,11 @@
 
     services/recordings && services/run -- services/whisper/measure.py
 
-Each prompt named in Tests/Recordings/asterisk-prompts.txt goes through 8 kHz µ-law, as it would on a line, and is posted as raw
-samples over one connection, one after the other. The words expected are those of the package's transcript. Both sides
-are compared in lower case without punctuation, digits as words, common contractions written out: what a caller
-said, not how it is spelled. Rate = (substitutions + deletions + insertions) / words expected, over all prompts.
+Each prompt named in Tests/Recordings/asterisk-prompts.txt goes through 8 kHz µ-law, as it would on a line, and is
+posted as raw samples over one connection, one after the other. The words expected are those of the package's
+transcript. Both sides are compared in lower case without punctuation, digits as words, common contractions written
+out: what a caller said, not how it is spelled. Rate = (substitutions + deletions + insertions) / words expected, over
+all prompts.
 
 Prints one JSON object; exit 0 when the rate is within the threshold, 1 when not, 2 when it could not be measured.
 """
