@@ -10,9 +10,9 @@ enum VCHost {
     static let version = "0.1.0"
 
     /// The commands in the order of the help text.
-    private static let commands: [any Command.Type] = [
-        RunCommand.self, CallCommand.self, PluginsCommand.self, ConfigCommand.self,
-    ]
+    private static var commands: [any Command.Type] {
+        [RunCommand.self, CallCommand.self, PluginsCommand.self, ConfigCommand.self]
+    }
 
     static func run(_ words: [String]) -> Int32 {
         // A peer that closes its end while we write must be an error of that write, not the end of the process.
@@ -83,12 +83,12 @@ enum VCHost {
     }
 
     static func complain(_ message: String) {
-        fputs("vchost: \(message)\n", stderr)
+        StandardError.write("vchost: \(message)\n")
     }
 }
 
 /// One word behind `vchost`.
-protocol Command {
+protocol Command: Sendable {
     static var name: String { get }
     /// One line for the list of commands.
     static var summary: String { get }

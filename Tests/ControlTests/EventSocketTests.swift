@@ -69,6 +69,6 @@ struct EventSocketTests {
         defer { events.stop() }
         var status = stat()
         #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o600)
-        #expect(throws: ConfigurationError.self) { try EventSocket(path: "/tmp/" + String(repeating: "x", count: 200)) }
+        #expect(throws: SettingsError.self) { try EventSocket(path: "/tmp/" + String(repeating: "x", count: 200)) }
     }
 }

@@ -16,7 +16,7 @@ public struct Configuration: Sendable {
 
     /// In the order of the file.
     public private(set) var sections: [Section] = []
-    public private(set) var problems: [ConfigurationProblem] = []
+    public private(set) var problems: [SettingProblem] = []
 
     /// No file: everything is as built in, but for the environment.
     public init(environment: [String: String] = [:]) {
@@ -27,7 +27,7 @@ public struct Configuration: Sendable {
     /// Reads `file` and then `VCHOST__SECTION__KEY` from `environment`.
     public init(file: INIFile, environment: [String: String] = [:]) {
         problems = file.mistakes.map {
-            ConfigurationProblem(.error, .file(path: $0.path, line: $0.line), $0.message)
+            SettingProblem(.error, .file(path: $0.path, line: $0.line), $0.message)
         }
         for section in file.sections {
             let settings = section.entries.map { ($0.key, Setting($0.value, from: .file(path: file.path, line: $0.line))) }
@@ -95,7 +95,7 @@ public struct Configuration: Sendable {
             let source = SettingSource.environment(variable)
             guard parts.count == 2 else {
                 problems.append(
-                    ConfigurationProblem(.error, source, "write VCHOST__SECTION__KEY, as in VCHOST__MEDIA__PORT_MIN"))
+                    SettingProblem(.error, source, "write VCHOST__SECTION__KEY, as in VCHOST__MEDIA__PORT_MIN"))
                 continue
             }
             let wanted = parts[0].lowercased()
@@ -104,7 +104,7 @@ public struct Configuration: Sendable {
                 ?? addSection(named: wanted, from: source)
             guard let index else {
                 problems.append(
-                    ConfigurationProblem(.error, source, "there is no section whose name reads \"\(wanted)\" in a variable"))
+                    SettingProblem(.error, source, "there is no section whose name reads \"\(wanted)\" in a variable"))
                 continue
             }
             sections[index].settings[parts[1].lowercased()] = Setting(value, from: source)
@@ -130,7 +130,7 @@ public struct Configuration: Sendable {
             let section = sections[index]
             guard let keys = Self.keys(of: section.name) else {
                 if !SettingKey.providerKinds.contains(section.kind) || section.name == section.kind {
-                    problems.append(ConfigurationProblem(.error, section.source, unknownSection(section.name)))
+                    problems.append(SettingProblem(.error, section.source, unknownSection(section.name)))
                 }
                 continue
             }
@@ -138,7 +138,7 @@ public struct Configuration: Sendable {
                 guard let key = keys.first(where: { $0.name == name }) else {
                     let hint = Spelling.nearest(to: name, among: keys.map(\.name)).map { "; did you mean \($0)?" } ?? ""
                     problems.append(
-                        ConfigurationProblem(.error, setting.source, "[\(section.name)] has no key \(name)\(hint)"))
+                        SettingProblem(.error, setting.source, "[\(section.name)] has no key \(name)\(hint)"))
                     continue
                 }
                 judge(setting, of: key, in: index)
@@ -152,12 +152,12 @@ public struct Configuration: Sendable {
         if let stripped = setting.withoutTrailingComment, key.objection(to: stripped) == nil {
             sections[section].settings[key.name]?.text = stripped
             problems.append(
-                ConfigurationProblem(
+                SettingProblem(
                     .warning, setting.source,
                     "the comment behind \(key.name) belongs to the value in this format; it was ignored, give it a line of its own"))
             return
         }
-        problems.append(ConfigurationProblem(.error, setting.source, "[\(sections[section].name)] \(objection)"))
+        problems.append(SettingProblem(.error, setting.source, "[\(sections[section].name)] \(objection)"))
     }
 
     private func unknownSection(_ name: String) -> String {

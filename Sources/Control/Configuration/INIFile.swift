@@ -39,8 +39,8 @@ public struct INIFile: Sendable {
     /// A configuration is read by people; past this size it is another file, given by accident.
     static let bytesMax = 1 << 20
 
-    /// Reads the file at `path`. Throws `ConfigurationError` when it cannot be read at all.
-    public init(contentsOf path: String) throws(ConfigurationError) {
+    /// Reads the file at `path`. Throws `SettingsError` when it cannot be read at all.
+    public init(contentsOf path: String) throws(SettingsError) {
         let text = try TextFile.read(path, bytesMax: Self.bytesMax)
         self.init(parsing: text, path: path)
     }

@@ -36,7 +36,7 @@ public struct Setting: Sendable, Equatable {
 }
 
 /// Something about the configuration that the operator should know.
-public struct ConfigurationProblem: Sendable, Equatable, CustomStringConvertible {
+public struct SettingProblem: Sendable, Equatable, CustomStringConvertible {
     public enum Severity: Sendable { case warning, error }
 
     public var severity: Severity

@@ -3,11 +3,11 @@
 import Glibc
 
 enum TextFile {
-    /// Reads at most `bytesMax` bytes of UTF-8. Throws `ConfigurationError` with the system's reason.
-    static func read(_ path: String, bytesMax: Int) throws(ConfigurationError) -> String {
+    /// Reads at most `bytesMax` bytes of UTF-8. Throws `SettingsError` with the system's reason.
+    static func read(_ path: String, bytesMax: Int) throws(SettingsError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw ConfigurationError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")
+            throw SettingsError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")
         }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
@@ -16,16 +16,16 @@ enum TextFile {
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else {
-                throw ConfigurationError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")
+                throw SettingsError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")
             }
             if count == 0 { break }
             bytes += chunk[..<count]
             guard bytes.count <= bytesMax else {
-                throw ConfigurationError(.unreadable, "\(path) is larger than \(bytesMax >> 10) KiB: is it the right file?")
+                throw SettingsError(.unreadable, "\(path) is larger than \(bytesMax >> 10) KiB: is it the right file?")
             }
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw ConfigurationError(.unreadable, "\(path) is not UTF-8: save it in that encoding")
+            throw SettingsError(.unreadable, "\(path) is not UTF-8: save it in that encoding")
         }
         return text
     }

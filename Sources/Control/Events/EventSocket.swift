@@ -37,15 +37,15 @@ public final class EventSocket: Sendable {
     /// True when somebody watches: spares the work of making lines for nobody.
     public var isWatched: Bool { watcherCount.load(ordering: .relaxed) > 0 }
 
-    /// Listens at `path`, replacing a socket that a host before this one left behind. Throws `ConfigurationError` when
+    /// Listens at `path`, replacing a socket that a host before this one left behind. Throws `SettingsError` when
     /// that does not work.
-    public init(path: String) throws(ConfigurationError) {
+    public init(path: String) throws(SettingsError) {
         self.path = path
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         guard path.utf8.count < capacity else {
-            throw ConfigurationError(.invalid, "events_socket: \(path) is longer than the \(capacity - 1) bytes of a socket's path")
+            throw SettingsError(.invalid, "events_socket: \(path) is longer than the \(capacity - 1) bytes of a socket's path")
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -60,13 +60,13 @@ public final class EventSocket: Sendable {
             let reason = String(cString: strerror(errno))
             close(listener)
             close(wake)
-            throw ConfigurationError(.invalid, "events_socket: \(path) cannot be made: \(reason)")
+            throw SettingsError(.invalid, "events_socket: \(path) cannot be made: \(reason)")
         }
         let box = Unmanaged.passRetained(self)
         var thread = pthread_t()
         guard pthread_create(&thread, nil, eventSocketThread, box.toOpaque()) == 0 else {
             box.release()
-            throw ConfigurationError(.invalid, "events_socket: no thread could be started")
+            throw SettingsError(.invalid, "events_socket: no thread could be started")
         }
         pthread_detach(thread)
     }

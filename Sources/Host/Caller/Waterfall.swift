@@ -20,7 +20,7 @@ struct Waterfall {
     let isInterrupted: Bool
 
     /// The title of each stage and whose time it was, in the order in which a turn passes them.
-    private static let stages: [(stage: String, title: String, owner: (JSONValue) -> String)] = [
+    private static let stages: [(stage: String, title: String, owner: @Sendable (JSONValue) -> String)] = [
         ("endOfTurn", "end of turn", { _ in "endpointing" }),
         ("finalText", "final text", { _ in "recogniser" }),
         ("firstToken", "first token", { $0["languageModel"]?.string ?? "language model" }),

@@ -5,15 +5,22 @@
 
 import Control
 
-struct Option {
+struct Option: Sendable {
     let name: String
     /// What the value is, for the help text; nil for a switch.
     let value: String?
     let summary: String
 
-    init(_ name: String, _ value: String? = nil, _ summary: String) {
+    init(_ name: String, _ value: String, _ summary: String) {
         self.name = name
         self.value = value
+        self.summary = summary
+    }
+
+    /// A switch.
+    init(_ name: String, _ summary: String) {
+        self.name = name
+        value = nil
         self.summary = summary
     }
 }

@@ -1,5 +1,5 @@
 /// The configuration cannot be used: what is wrong, and what to do about it.
-public struct ConfigurationError: Error, Sendable, CustomStringConvertible {
+public struct SettingsError: Error, Sendable, CustomStringConvertible {
     public enum Code: Sendable { case unreadable, invalid }
 
     public let code: Code
