@@ -99,7 +99,7 @@ let package = Package(
         module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
-            name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media"],
+            name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // For authors of plugins.

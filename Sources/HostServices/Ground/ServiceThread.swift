@@ -34,7 +34,7 @@ private final class ThreadStart: Sendable {
 
 private func runThread(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
     let start = Unmanaged<ThreadStart>.fromOpaque(context!).takeRetainedValue()
-    pthread_setname_np(pthread_self(), start.name)
+    vch_name_this_thread(start.name)
     start.body()
     return nil
 }
