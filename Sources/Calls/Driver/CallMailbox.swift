@@ -178,13 +178,17 @@ public final class CallMailbox: Sendable {
         box.withLock { $0.audioAhead = max(0, $0.audioAhead - samples) }
     }
 
-    /// The call is over.
-    func close() -> Counters {
+    /// The call is over. Returns what was never looked at.
+    func close() -> [Item] {
         box.withLock { box in
             box.isClosed = true
-            box.items = []
-            return box.counters
+            defer { box.items = [] }
+            return box.items
         }
+    }
+
+    var counters: Counters {
+        box.withLock { $0.counters }
     }
 }
 
