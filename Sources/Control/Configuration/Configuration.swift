@@ -75,6 +75,11 @@ public struct Configuration: Sendable {
             .filter { !$0.isEmpty }
     }
 
+    /// Where a secret is to be found, "env:NAME" or "file:PATH": what [secrets] says, else the variable of its name.
+    public func secretReference(_ name: String) -> String {
+        self["secrets"]?.settings[name.lowercased()]?.text ?? "env:\(name)"
+    }
+
     private func builtIn(_ section: String, _ key: String) -> String {
         Self.keys(of: section)?.first { $0.name == key }?.builtIn ?? ""
     }
@@ -128,6 +133,8 @@ public struct Configuration: Sendable {
     private mutating func check() {
         for index in sections.indices {
             let section = sections[index]
+            // Its keys are the secrets of the plugins.
+            if section.name == "secrets" { continue }
             guard let keys = Self.keys(of: section.name) else {
                 if !SettingKey.providerKinds.contains(section.kind) || section.name == section.kind {
                     problems.append(SettingProblem(.error, section.source, unknownSection(section.name)))
@@ -161,7 +168,7 @@ public struct Configuration: Sendable {
     }
 
     private func unknownSection(_ name: String) -> String {
-        let known = SettingKey.sections.map(\.name) + SettingKey.providerKinds.map { $0 + "." }
+        let known = SettingKey.sections.map(\.name) + ["secrets"] + SettingKey.providerKinds.map { $0 + "." }
         return "[\(name)] is no section of vchost; there are "
             + known.map { $0.hasSuffix(".") ? "[\($0)NAME]" : "[\($0)]" }.joined(separator: ", ")
     }

@@ -27,7 +27,6 @@ public struct ConfigurationListing: Sendable {
         for profile in configuration.sections(of: "profile") { add(profile.name, keys: SettingKey.profile) }
         for section in configuration.sections where SettingKey.providerKinds.contains(section.kind) {
             let provider = review.provider(named: section.name)
-            let secrets = Set(provider?.plugin.manifest.secrets ?? [])
             var keys = Set(section.settings.keys)
             keys.formUnion(provider?.declaration.configuration.properties.keys.map { $0 } ?? [])
             for key in ["plugin"] + keys.subtracting(["plugin"]).sorted() {
@@ -35,19 +34,18 @@ public struct ConfigurationListing: Sendable {
                 let effective = given?.text ?? provider?.configuration[key].map { $0.string ?? $0.text } ?? ""
                 rows.append(
                     Row(
-                        section: section.name, key: key, value: Self.masked(effective, key, secrets),
+                        section: section.name, key: key, value: Self.masked(effective, key),
                         source: given?.source ?? .builtIn))
             }
         }
         self.rows = rows
     }
 
-    /// A secret is a reference, which may be shown; one that was written into the file all the same may not.
-    private static func masked(_ value: String, _ key: String, _ secrets: Set<String>) -> String {
-        guard secrets.contains(key) || key.hasSuffix("password") || key.hasSuffix("api_key"), !value.isEmpty,
-            !value.hasPrefix("env:"), !value.hasPrefix("file:")
-        else { return value }
-        return "(hidden)"
+    /// Secrets are named and not written into the file; where a plugin takes one in plain text all the same (a softphone's
+    /// password in a test configuration), it is not shown.
+    private static func masked(_ value: String, _ key: String) -> String {
+        let isSecret = ["password", "users", "api_key", "token"].contains { key.hasSuffix($0) }
+        return isSecret && !value.isEmpty ? "(hidden)" : value
     }
 
     public var text: String {

@@ -108,19 +108,25 @@ public struct ConfigurationReview: Sendable {
         return given
     }
 
+    /// A setting that names a secret of the plugin's manifest needs that secret.
     private mutating func reviewSecrets(
         of plugin: LoadedPlugin, _ section: Configuration.Section, _ environment: [String: String]
     ) {
-        for (key, setting) in section.settings {
-            if setting.text.hasPrefix("env:"), environment[String(setting.text.dropFirst(4))] == nil {
-                problems.append(
-                    SettingProblem(.error, setting.source, "[\(section.name)] \(key): the variable \(setting.text.dropFirst(4)) is not set"))
-            } else if setting.text.hasPrefix("file:"), access(String(setting.text.dropFirst(5)), R_OK) != 0 {
-                problems.append(
-                    SettingProblem(
-                        .error, setting.source,
-                        "[\(section.name)] \(key): \(setting.text.dropFirst(5)) cannot be read: \(String(cString: strerror(errno)))"))
-            }
+        for (key, setting) in section.settings.sorted(by: { $0.key < $1.key }) {
+            guard plugin.manifest.secrets.contains(setting.text) else { continue }
+            let reference = configuration.secretReference(setting.text)
+            let missing: String? =
+                if reference.hasPrefix("env:") {
+                    environment[String(reference.dropFirst(4))] == nil ? "the variable \(reference.dropFirst(4)) is not set" : nil
+                } else if reference.hasPrefix("file:") {
+                    access(String(reference.dropFirst(5)), R_OK) == 0
+                        ? nil : "\(reference.dropFirst(5)) cannot be read: \(String(cString: strerror(errno)))"
+                } else {
+                    "[secrets] \(setting.text.lowercased()) is neither env:NAME nor file:PATH"
+                }
+            guard let missing else { continue }
+            problems.append(
+                SettingProblem(.error, setting.source, "[\(section.name)] \(key): the secret \(setting.text) is missing: \(missing)"))
         }
     }
 

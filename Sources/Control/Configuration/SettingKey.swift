@@ -74,6 +74,7 @@ extension SettingKey {
         SettingKey("default_profile", .text, "", "The profile for calls that no profile's `match` takes; else the first."),
         SettingKey("cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
         SettingKey("events_socket", .path, "", "A Unix socket that tells what happens in calls, one JSON object a line."),
+        SettingKey("clips", .path, "", "Pre-rendered sentences, LANGUAGE/NAME.wav; a tone is played for those missing."),
         SettingKey("recordings", .path, "", "A directory for two-sided recordings of all calls; none when empty."),
     ]
 
@@ -96,11 +97,15 @@ extension SettingKey {
         SettingKey("prompt", .text, "", "What the language model is told about its role."),
         SettingKey("greeting", .text, "", "What the agent says first; it waits for the caller when empty."),
         SettingKey("greeting_protected", .flag, "no", "Whether the greeting is said to its end, whatever the caller does."),
-        SettingKey("goodbye", .text, "", "What the agent says before it hangs up a silent call."),
         SettingKey("end_of_turn_ms", .integer(100...3000), "320", "Silence that ends a turn whose words look complete."),
         SettingKey("end_of_turn_max_ms", .integer(200...6000), "700", "Silence that ends any turn."),
+        SettingKey("digits_ms", .integer(300...6000), "1500", "Silence that ends a turn in which digits are dictated."),
+        SettingKey("early_start", .flag, "yes", "Ask the language model before the end of the turn is certain."),
+        SettingKey("barge_in", .flag, "yes", "Whether the caller can interrupt the agent."),
         SettingKey("barge_in_ms", .integer(60...2000), "350", "Speech of this length interrupts the agent without words."),
         SettingKey("resume_ms", .integer(200...5000), "800", "A false alarm lets the agent go on after this time."),
         SettingKey("no_input_ms", .integer(1000...120_000), "8000", "Silence before the agent asks whether anybody is there."),
+        SettingKey("bridge_ms", .integer(500...10_000), "1200", "Silence while the agent thinks before \"one moment, please\"."),
+        SettingKey("call_max_s", .integer(10...86_400), "3600", "The longest call."),
     ]
 }
