@@ -19,6 +19,7 @@ packages:
 build: packages
 	@$(SWIFT_BUILD)
 	@scripts/stage-plugins $(CONFIGURATION)
+	@scripts/render-clips
 
 models: packages
 	@services/setup
