@@ -16,6 +16,8 @@ public final class HostServices: Sendable {
         /// Threads for "vc.task/1".
         public var taskThreads = 4
         public var http = HTTPLimits()
+        /// Takes the finished spans of "vc.trace/1". Called on the plugin's thread, so it hands them on and returns.
+        public var traceCollector: @Sendable (TraceSpan) -> Void = { _ in }
 
         public init() {}
     }
@@ -23,11 +25,14 @@ public final class HostServices: Sendable {
     public let logger: Logger
     public let secrets: SecretStore
     public let tasks: TaskService
+    public let metrics: MetricsRegistry
+    public let traces: TraceService
 
     let keptText = KeptText()
     let lanes: DeliveryLanes
     let timers: TimerService
     let http: HTTPService
+    let webSockets: WebSocketService
 
     /// The running services, or nil before `start` and after `stop`.
     public static var current: HostServices? { running.withLock { $0 } }
@@ -58,13 +63,16 @@ public final class HostServices: Sendable {
     private static let tables: [(id: String, table: ServiceTable)] = [
         (VC_SERVICE_LOG, logTable), (VC_SERVICE_CLOCK, clockTable), (VC_SERVICE_TIMER, timerTable),
         (VC_SERVICE_CONFIG, configTable), (VC_SERVICE_SECRET, secretTable), (VC_SERVICE_TASK, taskTable),
-        (VC_SERVICE_HTTP, httpTable),
+        (VC_SERVICE_HTTP, httpTable), (VC_SERVICE_WS, webSocketTable), (VC_SERVICE_METRICS, metricsTable),
+        (VC_SERVICE_TRACE, traceTable),
     ]
 
     init(_ configuration: Configuration) {
         let logger = Logger(configuration.log)
         self.logger = logger
         secrets = SecretStore(configuration.secrets, redactor: logger.redactor)
+        metrics = processMetrics
+        traces = TraceService(collector: configuration.traceCollector)
         tasks = TaskService(threadCount: configuration.taskThreads)
         lanes = DeliveryLanes { object, tookNs in
             logger.pluginFault(
@@ -73,6 +81,8 @@ public final class HostServices: Sendable {
         }
         timers = TimerService(lanes: lanes)
         http = HTTPService(limits: configuration.http, lanes: lanes)
+        webSockets = WebSocketService(
+            authoritiesPath: configuration.http.authoritiesPath, lanes: lanes, logger: logger)
     }
 
     /// To be called after `object.epoch` was raised: requests of older epochs stop and their connections close. Their
@@ -84,6 +94,7 @@ public final class HostServices: Sendable {
     func end() {
         timers.stop()
         http.stop()
+        webSockets.stop()
         tasks.stop()
         lanes.stop()
         logger.stop()

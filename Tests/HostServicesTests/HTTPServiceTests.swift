@@ -219,6 +219,18 @@ struct HTTPServiceTests {
         Stage.destroy(owner)
     }
 
+    @Test("https works where the certificate is trusted, and another name on it is refused")
+    func secure() {
+        let owner = Stage.object()
+        let peer = Peer("http_peer.py", "--tls", Stage.certificate.path, Stage.certificate.keyPath)
+        let answer = exchange(owner, "https://localhost:\(peer.port)/echo", method: "POST", body: "hidden")
+        #expect(answer.failure == nil && answer.json["body"] == "hidden")
+        let refused = exchange(owner, "https://127.0.0.1:\(peer.port)/echo")
+        #expect(refused.failure?.code == status(VC_E_NETWORK) && refused.failure?.isRetryable == false)
+        #expect(refused.failure?.message.contains("certificate") == true)
+        Stage.destroy(owner)
+    }
+
     @Test("The host's own machine is reached without the proxy of the environment")
     func loopbackWithoutProxy() throws {
         for url in ["http://127.0.0.1/", "http://127.8.9.10:80/", "http://localhost:8080/", "http://[::1]/", "http://a.localhost/"] {

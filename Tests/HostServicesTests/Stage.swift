@@ -21,6 +21,7 @@ enum Stage {
             "API_KEY": .environment("VCHOST_TEST_SECRET"), "UNSET_VARIABLE": .environment("VCHOST_TEST_UNSET"),
         ]
         configuration.http.bodyBytesMax = 4 << 20
+        configuration.http.authoritiesPath = certificate.path
         return HostServices.start(configuration: configuration)
     }()
 
@@ -30,6 +31,17 @@ enum Stage {
         return HostTable.pointer.pointee.service(id)!.load(as: type)
     }
 
+    /// A certificate for `localhost` that signs itself, made anew for each run; the services trust it.
+    static let certificate: (path: String, keyPath: String) = {
+        let path = "/tmp/vchost-test-\(getpid())-certificate.pem"
+        let keyPath = "/tmp/vchost-test-\(getpid())-key.pem"
+        run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", path, "-keyout", keyPath)
+        return (path, keyPath)
+    }()
+
+    static var webSocket: vc_ws { table(VC_SERVICE_WS, vc_ws.self) }
     static var http: vc_http { table(VC_SERVICE_HTTP, vc_http.self) }
     static var timer: vc_timer { table(VC_SERVICE_TIMER, vc_timer.self) }
     static var task: vc_task { table(VC_SERVICE_TASK, vc_task.self) }
@@ -97,3 +109,16 @@ final class Recorder<State>: @unchecked Sendable {
 func sleep(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
 
 func status(_ code: some BinaryInteger) -> vc_status { vc_status(code) }
+
+/// Runs a program to its end, quietly.
+func run(_ arguments: String...) {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+    var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+    var pid = pid_t()
+    precondition(posix_spawnp(&pid, arguments[0], &actions, nil, &argv, environ) == 0, "\(arguments[0]) is not installed")
+    var outcome: Int32 = 0
+    waitpid(pid, &outcome, 0)
+    precondition(outcome == 0, "\(arguments[0]) failed")
+}

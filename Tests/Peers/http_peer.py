@@ -2,6 +2,7 @@
 """An HTTP/1.1 server that behaves well or badly, by path. Standard library only.
 
 It prints "port N" once it listens, and ends when its standard input closes, so that no test leaves one behind.
+`--tls CERTIFICATE KEY` serves https.
 
     /echo             what it received, as JSON
     /sse?count=&ms=   server-sent events, each with the monotonic time at which it was sent
@@ -18,6 +19,7 @@ It prints "port N" once it listens, and ends when its standard input closes, so 
 
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -154,6 +156,10 @@ class Server(ThreadingHTTPServer):
 
 
 server = Server(("127.0.0.1", 0), Handler)
+if len(sys.argv) > 1 and sys.argv[1] == "--tls":
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[2], sys.argv[3])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 print("port", server.server_address[1], flush=True)
 sys.stdin.read()
