@@ -19,7 +19,7 @@ packages:
 build: packages
 	@$(SWIFT_BUILD)
 	@scripts/stage-plugins $(CONFIGURATION)
-	@scripts/render-clips
+	@scripts/render-clips $(CONFIGURATION)
 
 models: packages
 	@services/setup

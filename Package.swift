@@ -106,7 +106,7 @@ let package = Package(
         module("PluginKit", ["PluginABI", "JSON"]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit"), tests("JSON"),
+        tests("Control"), tests("PluginKit"), tests("JSON"), tests("Host"),
     ] + plugins.map(\.target),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17

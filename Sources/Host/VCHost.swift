@@ -30,7 +30,7 @@ enum VCHost {
         case let name?:
             words = words.dropFirst()
             guard let command = commands.first(where: { $0.name == name }) else {
-                if let hidden = Probe.run(name, words) { return hidden }
+                if let hidden = InnerCommands.run(name, words) { return hidden }
                 let hint = Spelling.nearest(to: name, among: commands.map { $0.name }).map { "; did you mean \($0)?" } ?? ""
                 return usage("there is no command \(name)\(hint)")
             }

@@ -14,11 +14,3 @@ enum PluginsCommand: Command {
     }
 }
 
-/// Commands that the host gives itself; they are in no help text.
-enum Probe {
-    /// `vchost __probe PATH` opens a foreign library in a process that may die of it. Nil for any other name.
-    static func run(_ name: String, _ words: some Sequence<String>) -> Int32? {
-        guard name == "__probe", let path = Array(words).first else { return nil }
-        PluginProbe.child(path: path)
-    }
-}
