@@ -218,6 +218,15 @@ extension Conversation {
         finishAgentTurnIfHeard(at: now)
     }
 
+    /// Tools that will not be heard any more. Every call keeps a result in the history: models refuse one without.
+    mutating func abandonTools() {
+        for call in agent?.openTools ?? [] {
+            dialogue.tool(Message(.tool, #"{"error":"interrupted"}"#, toolCallID: call))
+        }
+        agent?.openTools = []
+        disarm(Timers.tools)
+    }
+
     // MARK: The voice
 
     mutating func speak(_ piece: String, at now: Instant) {
@@ -322,6 +331,7 @@ extension Conversation {
     mutating func endAgentTurn(interrupted: Bool, isWithdrawn: Bool, at now: Instant) {
         guard let turn = agent else { return }
         for timer in Timers.ofAgentTurn { disarm(timer) }
+        abandonTools()
         if bargeIn.reset().contains(.disarm) { disarm(Timers.bargeIn) }
         let heard = turn.heard.heard
         if !turn.isSpeculative {

@@ -44,8 +44,7 @@ extension Conversation {
         if !turn.controls.isEmpty { return modelDone(at: now) }
         // A clause that was begun is begun anew by the next model.
         agent?.chunker = ClauseChunker(policy: policy.chunking, language: policy.language)
-        agent?.openTools = []
-        disarm(Timers.tools)
+        abandonTools()
         bridgeSoon(at: now)
         switch step {
         case .retry(let provider), .next(let provider):

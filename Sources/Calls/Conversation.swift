@@ -128,7 +128,8 @@ public struct Conversation: Sendable {
         case .toolResult(let ticket, let call, let result): tool(call, result, ticket, at: now)
         case .playout(let progress): playout(progress, at: now)
 
-        case .opened(let provider): isOpen.insert(provider)
+        // The driver holds back work until then; nothing is decided by it.
+        case .opened: break
         case .failed(let provider, let ticket, let failure): failed(provider, ticket, failure, at: now)
         case .chains(let chains): pendingChains = chains
         case .timer(let timer): fired(timer, at: now)

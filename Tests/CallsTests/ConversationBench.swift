@@ -19,6 +19,8 @@ struct ConversationBench {
     var actions: [CallAction] = []
     /// Actions not yet looked at by `unseen`.
     private var seen = 0
+    private var waiting: [CallAction] = []
+    private var isTaking = false
     var inbound: UInt64 = 0
 
     // Playout.
@@ -56,8 +58,14 @@ struct ConversationBench {
         take(conversation.handle(.playout(progress), at: now))
     }
 
+    /// Actions that follow from an action come after those that were decided before, as in the driver.
     mutating func take(_ new: [CallAction]) {
-        for action in new {
+        waiting += new
+        guard !isTaking else { return }
+        isTaking = true
+        defer { isTaking = false }
+        while !waiting.isEmpty {
+            let action = waiting.removeFirst()
             actions.append(action)
             switch action {
             case .armTimer(let id, let at): timers[id] = at

@@ -45,6 +45,8 @@ final class Call: @unchecked Sendable {
     private var speechOf: [UInt64: Provider] = [:]
     private var chains: ProviderChains
     private(set) var lateEvents = 0
+    private var waiting: [CallAction] = []
+    private var isPerforming = false
 
     init(number: Int, identity: CallIdentity, policy: CallPolicy, edges: CallEdges, mailbox: CallMailbox) {
         self.number = number
@@ -203,8 +205,19 @@ final class Call: @unchecked Sendable {
 
     // MARK: Actions
 
+    /// An action may have consequences that are known at once (a clip is spoken when it is written). Their actions come
+    /// after those that were decided before them: carried out in between, a timer could be cancelled before it is armed.
     private func perform(_ actions: [CallAction], at now: Instant, timers: inout LoopTimers) {
-        for action in actions where !isOver { perform(action, at: now, timers: &timers) }
+        waiting += actions
+        guard !isPerforming else { return }
+        isPerforming = true
+        defer { isPerforming = false }
+        var next = 0
+        while next < waiting.count, !isOver {
+            perform(waiting[next], at: now, timers: &timers)
+            next += 1
+        }
+        waiting = []
     }
 
     private func perform(_ action: CallAction, at now: Instant, timers: inout LoopTimers) {
