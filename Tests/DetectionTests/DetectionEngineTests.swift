@@ -147,7 +147,7 @@ struct DetectionEngineTests {
         #expect(heard.all.count == 8)
     }
 
-    @Test("A silent line is not shown to the plugin, and what comes after it carries a reset")
+    @Test("A silent line is not shown to the plugin, which keeps what it remembers of it")
     func skipsSilence() {
         let engine = makeEngine(skipsSilence: true)
         let source = ScriptedSource()
@@ -161,8 +161,19 @@ struct DetectionEngineTests {
         source.add(windows: 2, amplitude: 4000)
         engine.round()
         #expect(detector.batches.count == 12)
-        #expect(detector.batches[10].resets == [true])
-        #expect(detector.batches[11].resets == [false])
+        #expect(detector.batches[10].resets == [false] && detector.batches[11].resets == [false])
+    }
+
+    @Test("A window after missing audio carries a reset")
+    func gapResets() {
+        let engine = makeEngine()
+        let source = ScriptedSource()
+        engine.add(makeStream(source))
+        source.add(windows: 1, amplitude: 4000)
+        source.position += 1000
+        source.add(windows: 2, amplitude: 4000)
+        engine.round()
+        #expect(detector.batches.map(\.resets) == [[false], [true], [false]])
     }
 
     @Test("While the gate holds speech the plugin hears every window, however silent")

@@ -65,11 +65,14 @@ struct SpeechGateTests {
         #expect(all[5] == nil && all[6] == nil)
     }
 
-    @Test("While the agent speaks a start needs more certainty and more time")
+    @Test("While the agent speaks a start needs more certainty, and more time where that is configured")
     func echoGuard() {
         #expect(events([0.7, 0.7, 0.7, 0.7, 0.7], agentSpeaking: true).allSatisfy { $0 == nil })
+        #expect(events([0.8, 0.8], agentSpeaking: true) == [nil, .started(position: 0, examined: 512)])
+        var patient = SpeechGate.Configuration()
+        patient.startHoldMsWhileAgentSpeaks = 96
         #expect(
-            events([0.8, 0.8, 0.8, 0.8], agentSpeaking: true)
+            events([0.8, 0.8, 0.8, 0.8], configuration: patient, agentSpeaking: true)
                 == [nil, nil, .started(position: 0, examined: 768), nil])
     }
 

@@ -2,8 +2,8 @@
 //
 // Detectors differ in how they find speech, and none of them may differ in how it is declared; so smoothing and
 // hangover are here and not in the plugins. Two thresholds (hysteresis), because one threshold chatters at every weak
-// syllable; a hold before the start, because a click or a breath is not an interruption; a longer one and a higher
-// threshold while the agent speaks, because a telephone line returns part of what is played into it and a false
+// syllable; a hold before the start, because a click or a breath is not an interruption; a higher threshold (and hold,
+// where wanted) while the agent speaks, because a telephone line returns part of what is played into it and a false
 // barge-in costs a pause.
 //
 // Positions are back-dated: speech begins where its first window did, not where it was believed, and ends after the
@@ -32,8 +32,9 @@ public struct SpeechGate: Sendable {
         public var startThresholdWhileAgentSpeaks: Float = 0.75
         /// Speech must be this long to count: 64 ms are two windows of 32 ms.
         public var startHoldMs: UInt32 = 64
-        /// The same while the agent's voice is played out: three windows.
-        public var startHoldMsWhileAgentSpeaks: UInt32 = 96
+        /// The same while the agent's voice is played out. No longer by default: what a start causes then is a pause of
+        /// the playout, which can be taken back, and 32 ms more would be heard in every interruption.
+        public var startHoldMsWhileAgentSpeaks: UInt32 = 64
         /// Speech goes on until the probability falls below this.
         public var endThreshold: Float = 0.35
         /// The silence that ends speech. 200 ms is what a turn detector wants to be asked after.
