@@ -107,6 +107,9 @@ let package = Package(
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit"), tests("JSON"), tests("Host"),
+        .testTarget(
+            name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
     ] + plugins.map(\.target),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17
