@@ -113,6 +113,8 @@ private final class TextToSpeechOpenSession: OpenSession {
     private let author: any TextToSpeechSession
     private var line: [Entry] = []
     private var heldBytes = 0
+    /// A clause was told `noCredit` because it was too far ahead of its turn.
+    private var isHeldBack = false
 
     /// The request whose pieces are coming in, and how many bytes of its text have come.
     private var incoming: (request: UInt64, epoch: UInt64, bytes: Int)?
@@ -155,14 +157,25 @@ private final class TextToSpeechOpenSession: OpenSession {
         if samples.isEmpty { return .accepted }
         if case .clause(let head)? = line.first, head === clause { return say(samples, rateHz, of: clause) }
         // Its turn has not come: what is ahead of it is not said yet.
-        guard heldBytes < Outbox<Outbound>.bytesMax else { return .noCredit }
+        guard heldBytes < Outbox<Outbound>.bytesMax else {
+            isHeldBack = true
+            return .noCredit
+        }
         clause.held.append((samples, rateHz))
         heldBytes += samples.count * 2
         return .accepted
     }
 
-    /// Says what can be said: ends clauses and requests at the head of the line, and gives the next one its turn.
+    /// Says what can be said, and tells the author where that made room.
     func advance() {
+        sayWhatIsDue()
+        guard isHeldBack, heldBytes < Outbox<Outbound>.bytesMax, host.isOpen else { return }
+        isHeldBack = false
+        creditReturned()
+    }
+
+    /// Ends clauses and requests at the head of the line, and gives the next one its turn.
+    private func sayWhatIsDue() {
         while let first = line.first, host.isOpen {
             switch first {
             case .clause(let clause):
