@@ -93,9 +93,9 @@ public final class PluginLoader: Sendable {
             } else {
                 if !candidate.isShipped { try probe.check(path: copy, file: file.name) }
                 let entry = try Self.open(copy, file.name)
-                let begin = monotonicNs()
+                let begin = hostClockNs()
                 module = try PluginModule.enter(entry, file: file.name)
-                let tookMs = Int((monotonicNs() - begin) / 1_000_000)
+                let tookMs = Int((hostClockNs() - begin) / 1_000_000)
                 if tookMs > PluginModule.entryMsMax {
                     log.write(
                         ProviderLogLine(

@@ -108,9 +108,9 @@ public struct PluginProbe: Sendable {
     /// Reads until the child closed its end, said that it survived, or the deadline passed.
     private func listen(_ descriptor: Int32) -> (text: String, timedOut: Bool) {
         var bytes: [UInt8] = []
-        let end = monotonicNs() + UInt64(deadlineMs) * 1_000_000
+        let end = hostClockNs() + UInt64(deadlineMs) * 1_000_000
         while bytes.count < 1 << 16 {
-            let now = monotonicNs()
+            let now = hostClockNs()
             guard now < end else { return (String(decoding: bytes, as: UTF8.self), true) }
             var poll = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             guard Glibc.poll(&poll, 1, Int32((end - now) / 1_000_000) + 1) > 0 else { continue }
@@ -150,7 +150,7 @@ public struct PluginProbe: Sendable {
 }
 
 /// Nanoseconds of the clock that never goes back.
-func monotonicNs() -> UInt64 {
+func hostClockNs() -> UInt64 {
     var now = timespec()
     clock_gettime(CLOCK_MONOTONIC, &now)
     return UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec)
