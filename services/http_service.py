@@ -23,6 +23,8 @@ MAX_CONNECTIONS = 64
 IDLE_TIMEOUT_SECONDS = 120.0
 # How long a stopping service lets the work in hand run to its end.
 DRAIN_SECONDS = 3.0
+# Of a refused upload, this much is taken and thrown away, so that the refusal arrives.
+MAX_DISCARDED = 64 << 20
 
 
 class Refusal(Exception):
@@ -114,7 +116,10 @@ class Request(BaseHTTPRequestHandler):
     def _serve(self):
         began = time.monotonic()
         self.status, self.note, self.body_read, self.streaming = 0, "", False, False
-        self.unread = int(self.headers["Content-Length"] or 0) if self._has_length() else 0
+        # What the client may still be sending. A body without a good length is never read, and what comes of it must
+        # not be taken for the next request.
+        has_body = self.headers["Content-Length"] is not None or self.headers["Transfer-Encoding"] is not None
+        self.unread = int(self.headers["Content-Length"]) if self._has_length() else MAX_DISCARDED * has_body
         try:
             self._route()
         except Refusal as refusal:
@@ -157,7 +162,7 @@ class Request(BaseHTTPRequestHandler):
 
     def read_body(self, limit):
         """The whole body; refuses one without a length or longer than `limit` bytes, before it is received."""
-        if self.headers["Content-Length"] is None:
+        if self.headers["Content-Length"] is None or self.headers["Transfer-Encoding"] is not None:
             raise Refusal(411, "length_required", "send the body with a Content-Length; chunked uploads are not taken")
         if not self._has_length():
             raise Refusal(400, "bad_request", f"Content-Length is '{self.headers['Content-Length']}', not a number")
@@ -240,7 +245,7 @@ class Request(BaseHTTPRequestHandler):
         """Closing while the client still sends would reset the connection and destroy the answer on its way."""
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(1.0)
-        left = min(self.unread, 64 << 20)
+        left = min(self.unread, MAX_DISCARDED)
         while left > 0 and (piece := self.connection.recv(1 << 16)):
             left -= len(piece)
 

@@ -41,9 +41,9 @@ def place_of(service):
     return urlsplit(url).netloc
 
 
-def ask(service, method, path, body=None, headers=None):
+def ask(service, method, path, body=None, headers=None, timeout=20):
     """`(status, headers, body)` of one request on a connection of its own."""
-    connection = http.client.HTTPConnection(place_of(service), timeout=20)
+    connection = http.client.HTTPConnection(place_of(service), timeout=timeout)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -184,6 +184,17 @@ class SpeechToText(unittest.TestCase):
         answer = ask("whisper", "POST", TRANSCRIPTIONS, pieces, RAW)
         self.assert_refused(answer, 411, "length_required", "Content-Length")
 
+    def test_a_refused_body_is_not_taken_for_the_next_request(self):
+        hidden = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        for header in (b"Transfer-Encoding: chunked", b"Content-Length: many",
+                       b"Content-Length: %d\r\nTransfer-Encoding: chunked" % len(hidden)):
+            head = b"POST %b HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % (TRANSCRIPTIONS.encode(), header)
+            with socket.create_connection(host_and_port("whisper"), timeout=10) as client:
+                client.sendall(head + hidden)
+                answer = b"".join(iter(lambda: client.recv(4096), b""))
+            self.assertEqual(answer.count(b"HTTP/1.1 "), 1, answer)
+            self.assertIn(b"HTTP/1.1 4", answer)
+
     def assert_refused(self, answer, status, code, part):
         error = json.loads(answer[2])["error"]
         self.assertEqual((answer[0], error["code"]), (status, code), error)
@@ -274,7 +285,7 @@ class LanguageModel(unittest.TestCase):
 
     def test_an_answer_has_an_end_even_when_the_client_sets_none(self):
         endless = {"messages": [{"role": "user", "content": "Count to ten thousand."}], "ignore_eos": True}
-        _, _, body = ask("llama", "POST", "/v1/chat/completions", json.dumps(endless), JSON)
+        _, _, body = ask("llama", "POST", "/v1/chat/completions", json.dumps(endless), JSON, timeout=60)
         answer = json.loads(body)
         self.assertEqual((answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]), ("length", 256))
 

@@ -4,10 +4,12 @@
 Nothing stands between the client and llama.cpp: it serves OpenAI's chat completions as a stream, keeps the prompt of
 each slot in its cache, and answers /health with 503 until the model is loaded. What is decided here is what its
 defaults leave open: the loopback address, no web page, no cross-origin access (a page in somebody's browser must
-not talk to it), no view into other calls' prompts, an end to every answer, and threads that leave the machine alive.
+not talk to it), no view into other calls' prompts, an end to every answer, and one thread: two are a third faster on an
+idle machine, but they wait for each other by spinning, and fall to a tenth as soon as a recogniser, a voice or media
+want a core, which is always in a call.
 
 Settings (environment): LLAMA_HOST (127.0.0.1), LLAMA_PORT (8102), LLAMA_MODEL (any GGUF file; default
-.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf), LLAMA_THREADS (2), LLAMA_SLOTS (2: answers made at once, each with a
+.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf), LLAMA_THREADS (1), LLAMA_SLOTS (2: answers made at once, each with a
 prompt cache of its own), LLAMA_CONTEXT (2048 tokens for each slot), LLAMA_MAX_TOKENS (256 for each answer),
 LLAMA_SYSTEM_PROMPT_FILE (its text is evaluated at the start, so that the first caller does not pay for it).
 """
@@ -65,7 +67,7 @@ def parameters(model):
     params.n_parallel = setting("LLAMA_SLOTS", 2, 1, 64)
     params.n_ctx = params.n_parallel * setting("LLAMA_CONTEXT", 2048, 256, 131072)
     params.n_predict = setting("LLAMA_MAX_TOKENS", 256, 1, 32768)
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = setting("LLAMA_THREADS", 2, 1, 256)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = setting("LLAMA_THREADS", 1, 1, 256)
     params.ui = params.endpoint_slots = False
     params.endpoint_metrics = True
     params.cors_origins = ""
