@@ -45,6 +45,8 @@ public struct Conversation: Sendable {
     /// What was cut off by a sound that turned out to be nothing.
     var cutOff = ""
     var endOfSpeech: Instant?
+    var lastWordsAt: Instant?
+    var wastedThisTurn = 0
     var isOnHold = false
     var isTransferring = false
 

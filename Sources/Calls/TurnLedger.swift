@@ -79,11 +79,6 @@ struct TurnLedger: Sendable, Equatable {
         return .stage(turn: current.turn, stage, at: now)
     }
 
-    /// Takes a stamp back: what it stood for was thrown away.
-    mutating func forget(_ stages: [TurnStage]) {
-        for stage in stages { current.stages[stage] = nil }
-    }
-
     mutating func change(_ body: (inout TurnRecord) -> Void) {
         body(&current)
     }
