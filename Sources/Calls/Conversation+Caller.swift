@@ -212,8 +212,8 @@ extension Conversation {
 
     /// Nobody has the floor: wait for the caller, but not for ever.
     mutating func awaitCaller(at now: Instant) {
-        guard phase == .talking, agent == nil, !endpointing.isOpen, !isOnHold, !isTransferring, !armed.contains(Timers.keypad),
-            !armed.contains(Timers.noInput)
+        guard phase == .talking, agent == nil, !endpointing.isOpen, !isOnHold, !isTransferring,
+            !armed.contains(Timers.keypad), !armed.contains(Timers.noInput)
         else { return }
         arm(Timers.noInput, noInput.due(from: now))
     }
