@@ -46,7 +46,11 @@ extension Conversation {
         remember(.caller, words, interrupted: false, at: now)
         note(.caller(turn: turns, text: words))
         if let endOfSpeech { note(ledger.stamp(.endOfSpeech, at: endOfSpeech)) }
-        note(ledger.stamp(.finalText, at: now))
+        note(ledger.stamp(.finalText, at: lastWordsAt ?? now))
+        let wasted = wastedThisTurn
+        ledger.change { $0.wastedRequests = wasted }
+        lastWordsAt = nil
+        wastedThisTurn = 0
         note(ledger.stamp(.endOfTurn, at: now))
     }
 

@@ -47,6 +47,7 @@ extension Conversation {
             case .words(let words):
                 disarm(Timers.noInput)
                 noInput.heard()
+                lastWordsAt = now
                 if let agent, !agent.isProtected, !agent.isSpeculative {
                     bargedIn(bargeIn.words(words, agentAsked: agent.heard.endsInQuestion, at: now), at: now)
                 }
@@ -173,6 +174,9 @@ extension Conversation {
     private mutating func wasteSpeculation(at now: Instant) {
         guard agent?.isSpeculative == true else { return }
         record.speculationsWasted += 1
+        wastedThisTurn += 1
+        // The turn goes on, and its stages are stamped anew.
+        _ = ledger.finish()
         note(.speculation(turn: turns + 1, kept: false))
         for timer in Timers.ofAgentTurn { disarm(timer) }
         agent = nil
@@ -208,8 +212,8 @@ extension Conversation {
 
     /// Nobody has the floor: wait for the caller, but not for ever.
     mutating func awaitCaller(at now: Instant) {
-        guard phase == .talking, agent == nil, !endpointing.isOpen, !isOnHold, !isTransferring, !armed.contains(Timers.keypad),
-            !armed.contains(Timers.noInput)
+        guard phase == .talking, agent == nil, !endpointing.isOpen, !isOnHold, !isTransferring,
+            !armed.contains(Timers.keypad), !armed.contains(Timers.noInput)
         else { return }
         arm(Timers.noInput, noInput.due(from: now))
     }

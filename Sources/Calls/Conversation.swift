@@ -12,11 +12,11 @@
 ///   waiting ──answered──► talking ──goodbye──► ending ──heard, or out of time──► over
 ///                            └──────────────── hung up ─────────────────────────►┘
 ///
-/// While it is talking the floor belongs to nobody (`agent == nil`: the caller speaks or is awaited) or to the agent. All
-/// of the agent's work belongs to the epoch of its turn. The recogniser alone has none.
+/// While it is talking the floor belongs to nobody (`agent == nil`: the caller speaks or is awaited) or to the agent.
+/// All of the agent's work belongs to the epoch of its turn. The recogniser alone has none.
 ///
 /// It is one value without clock, thread or provider, so that every sequence of events, however absurd, can be played
-/// to it in a test. It was tried as a set of actors; then an order of arrival exists only at run time, and "nothing of an
+/// to it in a test. A set of actors was refused: then an order of arrival exists only at run time, and "nothing of an
 /// old epoch is heard" is a hope.
 ///
 /// The parts: `Conversation+Caller.swift` hears, `+Agent.swift` speaks, `+Failures.swift` keeps a failure from becoming
@@ -45,6 +45,8 @@ public struct Conversation: Sendable {
     /// What was cut off by a sound that turned out to be nothing.
     var cutOff = ""
     var endOfSpeech: Instant?
+    var lastWordsAt: Instant?
+    var wastedThisTurn = 0
     var isOnHold = false
     var isTransferring = false
 

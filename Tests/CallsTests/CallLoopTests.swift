@@ -161,7 +161,8 @@ struct CallLoopTests {
             var expected: [LoopTimers.Key: Instant] = [:]
             for _ in 0..<200 {
                 let key = LoopTimers.Key(
-                    call: Int.random(in: 0...5, using: &random), id: TimerID(.call, UInt8.random(in: 0...5, using: &random)))
+                    call: Int.random(in: 0...5, using: &random),
+                    id: TimerID(.call, UInt8.random(in: 0...5, using: &random)))
                 if random.chance(30) {
                     timers.cancel(key)
                     expected[key] = nil

@@ -21,7 +21,8 @@ struct ClauseChunkerTests {
         let text = "Sure, I can help you with that, of course. We open at nine, and close at six. Anything else?"
         #expect(
             pieces(text, .english) == [
-                "Sure, I can help you with that, ", "of course. ", "We open at nine, and close at six. ", "Anything else?",
+                "Sure, I can help you with that, ", "of course. ", "We open at nine, and close at six. ",
+                "Anything else?",
             ])
     }
 
@@ -59,7 +60,8 @@ struct ClauseChunkerTests {
     @Test("Whatever the deltas, the pieces are the same, bounded, and together the text")
     func property() {
         let parts = [
-            "Dr. ", "3.5 ", "a", "ı", "İ", " ", "\n", ", ", ". ", "? ", "… ", "word ", "vb. ", "1. ", "é", "e\u{301}", "👩‍👩‍👧",
+            "Dr. ", "3.5 ", "a", "ı", "İ", " ", "\n", ", ", ". ", "? ", "… ", "word ", "vb. ", "1. ", "é", "e\u{301}",
+            "👩‍👩‍👧",
             "https://a.b/c?d=e ", "\"Yes.\" ", "(no) ", "—", "。", "supercalifragilistic", "U.S. ", "\u{301}", "\r\n",
         ]
         for seed in UInt64(1)...2_000 {

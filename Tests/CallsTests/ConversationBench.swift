@@ -2,8 +2,8 @@
 
 /// A conversation under a virtual clock, with a playout, a recogniser, models and voices that do as they are told.
 ///
-/// Playout is simulated to the sample: what is heard is recorded with its epoch and the piece of text it came from, so a
-/// test can ask what the caller really heard and when he heard nothing.
+/// Playout is simulated to the sample: what is heard is recorded with its epoch and the piece of text it came from, so
+/// a test can ask what the caller really heard and when he heard nothing.
 struct ConversationBench {
     struct Heard: Equatable {
         var epoch: UInt64

@@ -131,7 +131,7 @@ struct ConversationPropertyTests {
         #expect(open.isEmpty, "seed \(seed): \(open.map(\.name)) stayed open")
     }
 
-    @Test("It ends once, leaves no timer and no session, speaks only for its epoch and never leaves the caller in silence")
+    @Test("It ends once, leaves nothing open, speaks only for its epoch and never leaves the caller in silence")
     func property() {
         for seed in UInt64(1)...300 { check(play(seed: seed), seed: seed) }
     }

@@ -71,6 +71,7 @@ struct HeardTextTests {
             var heard = HeardText(rateHz: 8_000, earDelayMs: random.chance(50) ? 150 : 0)
             var ends: [(word: Int, end: UInt64)] = []
             var offset: UInt64 = 0
+            var before = 0
             var total = 0
             var spokenWords = 0
             for request in UInt64(1)...UInt64.random(in: 1...4, using: &random) {
@@ -94,12 +95,14 @@ struct HeardTextTests {
                     spokenWords += 1
                     ends.append((spokenWords, offset + inRequest))
                     if random.chance(20) { heard.played(UInt64.random(in: 0...(offset + inRequest), using: &random)) }
+                    // More audio than was thought to come must take nothing back.
+                    #expect(heard.heard.utf8.count >= before, "seed \(seed)")
+                    before = heard.heard.utf8.count
                 }
                 offset += inRequest
                 total += Int(inRequest)
                 if random.chance(90) { heard.done(request) }
             }
-            var before = 0
             var position: UInt64 = heard.playedSamples
             while position < offset + 2_000 {
                 position += UInt64.random(in: 1...2_500, using: &random)

@@ -10,12 +10,15 @@
 struct AgentSound {
     private struct Chunk {
         var maker: Provider?
+        var isSpeech: Bool
         var samples: [Int16]
         var written = 0
     }
 
     private struct Written {
         var maker: Provider?
+        /// Made by a voice, which may be closed by now, and not a clip.
+        var isSpeech: Bool
         var samples: Int
     }
 
@@ -34,7 +37,7 @@ struct AgentSound {
     var isPlaying: Bool { !pending.isEmpty || !written.isEmpty }
 
     mutating func append(_ samples: [Int16], from maker: Provider?) {
-        if !samples.isEmpty { pending.append(Chunk(maker: maker, samples: samples)) }
+        if !samples.isEmpty { pending.append(Chunk(maker: maker, isSpeech: maker != nil, samples: samples)) }
     }
 
     mutating func pump(into audio: any CallAudio, epoch: UInt64) {
@@ -44,26 +47,27 @@ struct AgentSound {
                 audio.write(UnsafeBufferPointer(rebasing: $0[chunk.written...]), epoch: epoch)
             }
             guard taken > 0 else { return }
-            written.append(Written(maker: chunk.maker, samples: taken))
+            written.append(Written(maker: chunk.maker, isSpeech: chunk.isSpeech, samples: taken))
             pending[0].written += taken
             if pending[0].written >= chunk.samples.count { pending.removeFirst() }
         }
     }
 
-    /// Playout has come to `samples` of the epoch. Returns what was played anew.
+    /// Playout has come to `samples` of the epoch. Returns how many samples of voices were played anew.
     mutating func advanced(to samples: UInt64) -> Int {
         guard samples > played else { return 0 }
-        let news = Int(samples - played)
+        var left = Int(samples - played)
+        var ofVoices = 0
         played = samples
-        var left = news
         while left > 0, !written.isEmpty {
             let part = min(left, written[0].samples)
             if let maker = written[0].maker { owed[maker, default: 0] += part }
+            if written[0].isSpeech { ofVoices += part }
             written[0].samples -= part
             left -= part
             if written[0].samples == 0 { written.removeFirst() }
         }
-        return news
+        return ofVoices
     }
 
     /// Sound that was refused after it had been accepted.

@@ -206,7 +206,8 @@ final class Call: @unchecked Sendable {
     // MARK: Actions
 
     /// An action may have consequences that are known at once (a clip is spoken when it is written). Their actions come
-    /// after those that were decided before them: carried out in between, a timer could be cancelled before it is armed.
+    /// after those that were decided before them: carried out in between, a timer could be cancelled before it is
+    /// armed.
     private func perform(_ actions: [CallAction], at now: Instant, timers: inout LoopTimers) {
         waiting += actions
         guard !isPerforming else { return }

@@ -3,10 +3,10 @@ import Synchronization
 
 /// One thread on which many calls live.
 ///
-/// Every call is handled by one thread only, so a conversation needs no lock and its events have one order. A thread per
-/// call was refused (500 stacks, 500 wake-ups), and so was Swift's concurrency: a task's wake-up has no deadline that the
-/// code can see, and a test could not hold its clock. What a loop does never waits; it sleeps in one place, until rung
-/// or until the next timer.
+/// Every call is handled by one thread only, so a conversation needs no lock and its events have one order. A thread
+/// per call was refused (500 stacks, 500 wake-ups), and so was Swift's concurrency: a task's wake-up has no deadline
+/// that the code can see, and a test could not hold its clock. What a loop does never waits; it sleeps in one place,
+/// until rung or until the next timer.
 ///
 ///   any thread ── post ──► mailbox ── ring ──► loop: mailboxes, inbound frames, due timers ──► actions
 public final class CallLoop: Sendable {
@@ -84,7 +84,8 @@ public final class CallLoop: Sendable {
     fileprivate func run() {
         while true {
             let next = turn()
-            if arrivals.withLock({ $0.isStopping && $0.calls.isEmpty }), living.withLock({ $0.calls.isEmpty }) { return }
+            let isStopping = arrivals.withLock { $0.isStopping && $0.calls.isEmpty }
+            if isStopping, living.withLock({ $0.calls.isEmpty }) { return }
             let now = clock()
             doorbell.wait(timeoutNs: next.map { $0 > now ? $0.nanoseconds - now.nanoseconds : 0 })
         }

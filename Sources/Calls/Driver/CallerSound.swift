@@ -1,7 +1,7 @@
 /// The caller's sound on its way to the recogniser.
 ///
-/// A recogniser that wants only speech gets each stretch with what preceded it: a detector is sure of speech some
-/// 100 ms after it began, and words begin softly. So the last sound is always kept, and sent first. The same store holds
+/// A recogniser that wants only speech gets each stretch with what preceded it: a detector is sure of speech some 100
+/// ms after it began, and words begin softly. So the last sound is always kept, and sent first. The same store holds
 /// what is said while a recogniser is being opened or replaced.
 struct CallerSound {
     private struct Chunk {

@@ -1,7 +1,7 @@
 /// The timers of all calls of a loop, in one heap.
 ///
-/// Cancelling leaves the entry in the heap and forgets its generation, so both arming and cancelling are cheap; an entry
-/// without a living generation is passed over when it comes up. Used on the loop's thread only.
+/// Cancelling leaves the entry in the heap and forgets its generation, so both arming and cancelling are cheap; an
+/// entry without a living generation is passed over when it comes up. Used on the loop's thread only.
 struct LoopTimers {
     struct Key: Hashable {
         var call: Int

@@ -2,9 +2,9 @@
 ///
 /// The first piece decides how soon the caller hears anything, so it may end at a comma; later pieces are sentences,
 /// because a voice needs one to get the melody right. A boundary is decided at the first letter of the following word
-/// and never later: waiting for that word's end cost up to 300 ms in a peer, and deciding earlier breaks "3.5", "Dr. Ay"
-/// and "14.30". The decision looks only at text, not at how it was cut into deltas, so the same answer is always spoken
-/// in the same pieces.
+/// and never later: waiting for that word's end cost up to 300 ms in a peer, and deciding earlier breaks "3.5", "Dr.
+/// Ay" and "14.30". The decision looks only at text, not at how it was cut into deltas, so the same answer is always
+/// spoken in the same pieces.
 ///
 /// Nothing is lost, added or moved: the pieces, joined, are the input byte for byte.
 public struct ClauseChunker: Sendable, Equatable {

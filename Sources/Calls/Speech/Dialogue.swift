@@ -1,7 +1,7 @@
 /// The history that the language model is given: what was said, as far as it was heard.
 ///
-/// Bounded in messages and bytes; the oldest leave first, a caller's turn together with what answered it, because half a
-/// pair confuses models more than none. The system prompt is not part of it and never leaves.
+/// Bounded in messages and bytes; the oldest leave first, a caller's turn together with what answered it, because half
+/// a pair confuses models more than none. The system prompt is not part of it and never leaves.
 struct Dialogue: Sendable, Equatable {
     private(set) var messages: [Message] = []
     private(set) var forgotten = 0

@@ -1,9 +1,9 @@
 /// What the caller has heard of an agent turn, from the samples that were played.
 ///
-/// A language model that believes it has said what nobody heard goes on from there, and the conversation derails. So this
-/// may credit too little and never too much:
-///   - where the voice marks its words, a word counts when the next word has begun (some voices mark the beginning, some
-///     the end: that rule is safe for both);
+/// A language model that believes it has said what nobody heard goes on from there, and the conversation derails. So
+/// this may credit too little and never too much:
+///   - where the voice marks its words, a word counts when the next word has begun (some voices mark the beginning,
+///     some the end: that rule is safe for both);
 ///   - where it does not, text is credited in proportion to its samples, less the time that sound takes to the ear, and
 ///     cut back to a whole word;
 ///   - while a piece is still being synthesised its length is not known, and a slow speaker is assumed.
@@ -67,7 +67,9 @@ public struct HeardText: Sendable, Equatable {
         guard mark.textStart >= 0, mark.textStart <= mark.textEnd, mark.textEnd <= segment.text.count,
             segment.marks.count < CallLimits.marksPerRequest
         else { return false }
-        if let last = segment.marks.last, mark.position < last.position || mark.textStart < last.textEnd { return false }
+        if let last = segment.marks.last, mark.position < last.position || mark.textStart < last.textEnd {
+            return false
+        }
         segments[index].marks.append(mark)
         return true
     }

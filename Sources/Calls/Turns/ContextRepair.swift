@@ -1,8 +1,8 @@
 /// The caller goes on shortly after the agent began to answer: the turn had not ended.
 ///
 /// A false end of turn is the commonest fault of every endpointer. Where the interruption comes so early, the beginning
-/// of the answer is withdrawn, both halves of the turn become one, and the model is asked again with the whole. Later than
-/// that it is an interruption, and the model should know what it was interrupted in.
+/// of the answer is withdrawn, both halves of the turn become one, and the model is asked again with the whole. Later
+/// than that it is an interruption, and the model should know what it was interrupted in.
 struct ContextRepair: Sendable, Equatable {
     let windowMs: Int
 

@@ -5,9 +5,9 @@
 ///    ▲                      │
 ///    └──────────────────────┘ other words, or the caller goes on: dropped, and counted
 ///
-/// It gains what the end-of-turn decision still waits (150 to 250 ms), and costs requests for callers who hesitate: a peer
-/// without a bound made 2.4 requests per turn. So there is a budget per turn and per call. Nothing of a held answer is
-/// spoken and no tool is called: only time is gained, never an effect.
+/// It gains what the end-of-turn decision still waits (150 to 250 ms), and costs requests for callers who hesitate: a
+/// peer without a bound made 2.4 requests per turn for them. So there is a budget per turn and per call. Nothing of a
+/// held answer is spoken and no tool is called: only time is gained, never an effect.
 public struct Speculation: Sendable, Equatable {
     public struct Policy: Sendable, Equatable {
         public var isEnabled = true
