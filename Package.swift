@@ -111,6 +111,11 @@ let package = Package(
             name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
+        // Benchmarks of the modules above (each folder has a `run.py`).
+        .executableTarget(
+            name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
+
         // For authors of plugins.
         module("PluginKit", ["PluginABI", "JSON"]),
 

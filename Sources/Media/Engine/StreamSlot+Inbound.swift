@@ -123,6 +123,7 @@ extension StreamSlot {
             frame.samples.update(repeating: 0, count: count)
             frame.pointee.captureNs = now
         }
+        heldNs = now &- frame.pointee.captureNs
         frame.pointee.position = position
         frame.pointee.sampleRateHz = Int32(sampleRateHz)
         frame.pointee.sampleCount = Int32(count)
@@ -174,7 +175,7 @@ extension StreamSlot {
         figures.set(.restarts, receiver.pointee.restartCount)
         figures.set(.overflows, receiver.pointee.jitter.overflowCount)
         figures.set(.driftPPM, Int64(receiver.pointee.jitter.delay.driftPPM))
-        figures.set(.bufferedNs, receiver.pointee.heldNs(now: now))
+        figures.set(.bufferedNs, heldNs)
         figures.set(.targetNs, receiver.pointee.jitter.delay.targetNs)
     }
 }

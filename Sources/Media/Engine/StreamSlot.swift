@@ -41,6 +41,7 @@ struct StreamSlot: ~Copyable {
     var lastPacketNs: Int64 = 0
     var hasTimedOut = false
     var position: UInt64 = 0
+    var heldNs: Int64 = 0
     var sampleRateHz: Int
     var frameSamples: Int { sampleRateHz / 50 }
 

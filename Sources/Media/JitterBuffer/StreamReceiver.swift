@@ -12,7 +12,9 @@ struct StreamReceiver: ~Copyable {
     private static let pendingLimit = 1_920 + 2 * MediaFrame.sampleLimit
     /// Below this mean magnitude (about -44 dBFS) ten milliseconds more or less are not heard.
     private static let quietLevel = 200
-    private static let slackNs: Int64 = 15_000_000
+    /// Too deep costs only delay; too shallow costs the next packet, so it is mended sooner.
+    private static let deepSlackNs: Int64 = 15_000_000
+    private static let shallowSlackNs: Int64 = 5_000_000
 
     let clockRateHz: Int
     let sampleRateHz: Int
@@ -62,7 +64,7 @@ struct StreamReceiver: ~Copyable {
     }
 
     /// How long the audio that is about to be produced has been held.
-    func heldNs(now: Int64) -> Int64 {
+    private func heldNs(now: Int64) -> Int64 {
         jitter.excessNs(now: now, pendingNs: pendingNs).map { $0 + jitter.delay.targetNs } ?? 0
     }
 
@@ -185,7 +187,7 @@ struct StreamReceiver: ~Copyable {
         flags.insert(.concealed)
         concealedSampleCount &+= UInt64(count)
         // The packet may be on its way still: rather than giving it up, give it more time. At most 100 ms at once.
-        if stretchedInARow < 5, let excess = jitter.excessNs(now: now, pendingNs: pendingNs), excess < -10_000_000 {
+        if stretchedInARow < 5, let excess = jitter.excessNs(now: now, pendingNs: pendingNs), excess < -Self.shallowSlackNs {
             jitter.stretch(by: ticks)
             stretchedInARow += 1
         }
@@ -204,7 +206,7 @@ struct StreamReceiver: ~Copyable {
         guard framesSinceCorrection >= 5, let excess = jitter.excessNs(now: now, pendingNs: pendingNs) else { return false }
         let half = frameCount / 2
         let isForced = excess > DelayModel.maximumDelayNs
-        guard excess > Self.slackNs || excess < -Self.slackNs, isForced || isQuiet else { return false }
+        guard excess > Self.deepSlackNs || excess < -Self.shallowSlackNs, isForced || isQuiet else { return false }
         if excess < 0 {
             samples.update(from: pending, count: half)
             for index in 0..<half { samples[half + index] = blend(pending[half + index], pending[index], index, half) }
