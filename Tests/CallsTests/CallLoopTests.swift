@@ -153,6 +153,19 @@ struct CallLoopTests {
         #expect(bench.loop.count == 0)
     }
 
+    @Test("A loop that stops ends its calls, and also one that comes too late")
+    func stop() {
+        let bench = Bench()
+        bench.mailbox.post(.answered)
+        bench.loop.turn()
+        bench.loop.stop()
+        let late = ScriptedCall()
+        _ = bench.loop.add(Bench.identity, policy: CallPolicy(language: .english), edges: Bench.edges(late))
+        bench.loop.turn()
+        #expect(bench.loop.count == 0)
+        #expect(bench.script.now.hangUp == .shutdown && late.now.hangUp == .shutdown)
+    }
+
     @Test("Timers fire in order, move when armed again, and die with their call")
     func timers() {
         var timers = LoopTimers()

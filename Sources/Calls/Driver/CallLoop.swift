@@ -20,7 +20,7 @@ public final class CallLoop: Sendable {
     private struct Arrivals {
         var calls: [Call] = []
         var numbers = 0
-        var isStopping = false
+        var stopping: HangUpReason?
         var isRunning = false
     }
 
@@ -74,17 +74,14 @@ public final class CallLoop: Sendable {
 
     /// Ends every call with `reason` and stops the thread once they are over.
     public func stop(_ reason: HangUpReason = .shutdown) {
-        arrivals.withLock { $0.isStopping = true }
-        living.withLock { living in
-            for call in living.calls.values { call.mailbox.post(.end(reason)) }
-        }
+        arrivals.withLock { $0.stopping = reason }
         doorbell.ring()
     }
 
     fileprivate func run() {
         while true {
             let next = turn()
-            let isStopping = arrivals.withLock { $0.isStopping && $0.calls.isEmpty }
+            let isStopping = arrivals.withLock { $0.stopping != nil && $0.calls.isEmpty }
             if isStopping, living.withLock({ $0.calls.isEmpty }) { return }
             let now = clock()
             doorbell.wait(timeoutNs: next.map { $0 > now ? $0.nanoseconds - now.nanoseconds : 0 })
@@ -96,14 +93,17 @@ public final class CallLoop: Sendable {
     @discardableResult
     func turn() -> Instant? {
         doorbell.silence()
-        let arrived = arrivals.withLock { arrivals in
+        let (arrived, stopping) = arrivals.withLock { arrivals in
             defer { arrivals.calls = [] }
-            return arrivals.calls
+            return (arrivals.calls, arrivals.stopping)
         }
         return living.withLock { living in
             for call in arrived {
                 living.calls[call.number] = call
                 call.begin(at: clock(), timers: &living.timers)
+            }
+            if let stopping {
+                for call in living.calls.values { call.mailbox.post(.end(stopping)) }
             }
             for (_, call) in living.calls where call.mailbox.hasWork {
                 call.takeMail(at: clock(), timers: &living.timers)
