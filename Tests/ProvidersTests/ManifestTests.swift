@@ -123,3 +123,12 @@ func sidecar() throws {
         #expect(throws: ManifestError.self, "\(text)") { try read(text) }
     }
 }
+
+@Test("The manifest of every plugin in this repository is in order")
+func ourOwnManifests() throws {
+    let folder = Workshop.repository + "/Plugins"
+    for name in try #require(directoryEntries(folder)) {
+        guard let text = readSmallFile("\(folder)/\(name)/manifest.json"), text.count > 3 else { continue }
+        #expect(throws: Never.self, "\(name)") { try Manifest(parsing: text[...]) }
+    }
+}
