@@ -22,7 +22,7 @@ VC_MANIFEST(JSON({
     "isolation": "inprocess",
     "providers": [{
         "kind": "vc.tts/1", "id": "org.vchost.example-tts",
-        "capabilities": {"rates": [8000, 16000], "formats": ["s16"], "marks": true},
+        "capabilities": {"rates": [8000, 16000], "formats": ["s16"], "marks": "word"},
         "config": {"type": "object", "additionalProperties": false, "properties": {
             "word_ms": {"type": "integer", "default": 250, "minimum": 50, "maximum": 1000,
                 "description": "Length of a word."}}}

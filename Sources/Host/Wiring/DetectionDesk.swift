@@ -12,7 +12,7 @@ final class DetectionDesk: Sendable {
     struct Listening: Sendable {
         let thread: DetectionThread
         let stream: DetectionStream
-        let session: VoiceActivityProvider.Session?
+        let memory: VoiceActivityMemory?
     }
 
     private let threads: [String: (thread: DetectionThread, provider: VoiceActivityProvider)]
@@ -25,7 +25,7 @@ final class DetectionDesk: Sendable {
         var threads: [String: (thread: DetectionThread, provider: VoiceActivityProvider)] = [:]
         for (name, provider) in providers {
             let thread = DetectionThread(
-                detector: provider.table, configuration: DetectionConfiguration(name: name)
+                detector: DetectorTable(ops: provider.ops, provider: provider.state), configuration: DetectionConfiguration(name: name)
             ) { logger.warning($0, of: LogSubject(name: name)) }
             try thread.start()
             threads[name] = (thread, provider)
@@ -44,23 +44,25 @@ final class DetectionDesk: Sendable {
         let sink: DetectionStream.Sink = { heard(VoiceEvent($0)) }
         if let detector, let (thread, provider) = threads[detector] {
             do throws(ProviderFailure) {
-                let session = try provider.open(call: call, rateHz: rateHz)
-                if let listening = thread.add(source: source, rateHz: rateHz, session: session.state, sink: sink) {
-                    return Listening(thread: thread, stream: listening, session: session)
+                let memory = try provider.open(call: call, rateHz: rateHz) { [logger] failure in
+                    logger.error("\(failure.message)", of: LogSubject(name: detector, call: call))
                 }
-                session.close()
+                if let listening = thread.add(source: source, rateHz: rateHz, session: memory.state, sink: sink) {
+                    return Listening(thread: thread, stream: listening, memory: memory)
+                }
+                memory.close()
                 logger.warning("\(detector) has no window for \(rateHz) Hz; the energy detector listens", of: LogSubject(name: detector, call: call))
             } catch {
                 logger.warning("\(error.message); the energy detector listens", of: LogSubject(name: detector, call: call))
             }
         }
         return builtIn.add(source: source, rateHz: rateHz, session: nil, sink: sink).map {
-            Listening(thread: builtIn, stream: $0, session: nil)
+            Listening(thread: builtIn, stream: $0, memory: nil)
         }
     }
 
     func stop(_ listening: Listening) {
-        listening.thread.remove(listening.stream) { listening.session?.close() }
+        listening.thread.remove(listening.stream) { listening.memory?.close() }
     }
 }
 

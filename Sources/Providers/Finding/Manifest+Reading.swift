@@ -69,7 +69,8 @@ extension Manifest.Runtime {
     fileprivate init(_ manifest: inout StrictObject) throws(ManifestError) {
         var object = try StrictObject(try manifest.required("runtime", "an object"), path: manifest.path(of: "runtime"))
         language = try object.text("language")
-        toolchain = try object.optionalText("toolchain")
+        // An empty text is what a template leaves where there is nothing to say.
+        toolchain = object.value("toolchain") == "" ? nil : try object.optionalText("toolchain")
         standardLibrary = try object.choice("stdlib", StandardLibrary.self)
         if language == "swift", standardLibrary == nil { throw object.error("stdlib", "is missing; expected \"shared\" or \"static\"") }
         if language == "swift", standardLibrary == .shared, toolchain == nil {
@@ -111,12 +112,12 @@ extension Capabilities {
     /// The flags of each kind; whatever else stands there is a misspelling.
     private static func flags(of kind: PluginKind) -> [String] {
         switch kind {
-        case .telephony: ["outbound", "transfer", "hold", "dtmf", "ringing"]
+        case .telephony: ["inbound", "outbound", "transfer", "hold", "dtmf", "ringing"]
         case .voiceActivity: []
         case .speechToText: ["partials", "words", "tentative", "turns", "silence"]
         case .turn: ["audio", "text"]
         case .languageModel: ["tools", "streaming", "declines"]
-        case .textToSpeech: ["marks", "streaming"]
+        case .textToSpeech: ["streaming"]
         }
     }
 
@@ -151,6 +152,10 @@ extension Capabilities {
             guard let flag = object.value(name), flag.bool == nil else { continue }
             throw object.error(name, "expected true or false, found \(flag.text.prefix(40))")
         }
+        if kind == .languageModel, object.value("parallelRequests") != nil {
+            parallelRequests = try object.integer("parallelRequests", in: 1...10_000)
+        }
+        if kind == .textToSpeech { marks = try object.choice("marks", Marks.self) }
         try object.finish()
     }
 }

@@ -84,6 +84,8 @@ public enum PluginKind: String, Sendable, CaseIterable {
 /// What a provider can do, as far as its kind asks.
 public struct Capabilities: Sendable, Equatable {
     public enum Profile: String, Sendable, CaseIterable { case signalling, frames }
+    /// How finely a voice says where its words are.
+    public enum Marks: String, Sendable, CaseIterable { case word, clause, piece }
 
     /// Sample rates that it takes, or gives, without the host's resampling.
     public var ratesHz: [Int] = [8_000, 16_000]
@@ -93,6 +95,10 @@ public struct Capabilities: Sendable, Equatable {
     public var languages: [String] = []
     /// Of a telephony provider.
     public var profile: Profile?
+    /// Of a language model: requests of all its sessions that it works on at once.
+    public var parallelRequests: Int?
+    /// Of a voice; nil: none.
+    public var marks: Marks?
     /// Everything, as it was written: flags (`flag`), and whatever a later kind has.
     public var all: JSONValue = [:]
 

@@ -81,6 +81,8 @@ public final class PluginStore: Sendable {
         throw PluginRefusal(.cacheUnusable, "\(folder) is removed again and again", mend: "Stop what cleans \(directory)")
     }
 
+    deinit { held.withLock { held in held.values.forEach { close($0) } } }
+
     // MARK: Steps
 
     private let held = Mutex<[String: Int32]>([:])

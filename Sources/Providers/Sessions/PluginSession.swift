@@ -145,8 +145,11 @@ final class PluginSession: @unchecked Sendable {
         guard status == VC_OK else { throw ProviderFailure(status: status, error: error, during: "open") }
         do throws(TableFault) {
             ops = try adopt(filled.ops, as: vc_session_ops.self, "vc_session_ops")
-            for (name, isThere) in [("cancel", ops.cancel != nil), ("close", ops.close != nil), ("destroy", ops.destroy != nil)]
-            where !isThere {
+            // A detector's session emits nothing and is only a memory: it can do without cancel and close.
+            let isMemory = instance.kind == .voiceActivity
+            for (name, isThere) in [
+                ("cancel", ops.cancel != nil || isMemory), ("close", ops.close != nil || isMemory), ("destroy", ops.destroy != nil),
+            ] where !isThere {
                 throw TableFault(problem: "vc_session_ops.\(name) is NULL")
             }
         } catch {
@@ -157,6 +160,7 @@ final class PluginSession: @unchecked Sendable {
         theirs = filled.state
         kindOps = filled.kind_ops
         Self.living.withLock { $0[object.handle] = self }
+        if instance.kind == .voiceActivity { return phase.store(.active, ordering: .releasing) }
         phase.store(.waiting, ordering: .releasing)
         let (isReady, failure) = progress.withLock { ($0.gotReady, $0.failure) }
         if let failure { lose(failure) }
@@ -211,8 +215,8 @@ final class PluginSession: @unchecked Sendable {
         return queued ?? (control(slot, body) != nil)
     }
 
-    /// The plugin's own pointer, for a thread that calls it apart from the session's slots.
-    var state: UnsafeMutableRawPointer? { theirs }
+    /// The plugin's pointer, for the one kind that is asked for many sessions at once.
+    var stateOfPlugin: vc_self? { theirs }
 
     /// Whether calls go straight through, and audio need not be copied.
     var isActive: Bool { phase.load(ordering: .acquiring) == .active }
@@ -232,7 +236,7 @@ final class PluginSession: @unchecked Sendable {
         guard raiseEpoch(to: epoch) else { return }
         progress.withLock { $0.pending.drop(olderThan: epoch) }
         switch phase.load(ordering: .acquiring) {
-        case .waiting, .active: ops.cancel!(theirs, epoch)  // VC_ANY: not under the object's lock
+        case .waiting, .active: ops.cancel?(theirs, epoch)  // VC_ANY: not under the object's lock
         default: break
         }
     }
@@ -268,6 +272,9 @@ final class PluginSession: @unchecked Sendable {
         switch step {
         case .none: return
         case .destroy: finish()
+        case .close where instance.kind == .voiceActivity:
+            if let close = ops.close { object.control { instance.timed("close", call: object.call) { close(theirs) } } }
+            finish()
         case .close:
             instance.deadlines.schedule(afterMs: instance.limits.closeMs) { [self] in giveUp() }
             object.control { instance.timed("close", call: object.call) { ops.close!(theirs) } }
@@ -278,6 +285,8 @@ final class PluginSession: @unchecked Sendable {
     private func finish() {
         guard end() else { return }
         instance.deadlines.schedule { [self] in
+            // Here and not in `emit`: a service may wait for a task of the session, and that task may have said CLOSED.
+            object.end()
             object.control { instance.timed("destroy", call: object.call) { ops.destroy!(theirs) } }
             instance.sessionEnded()
         }
@@ -285,6 +294,7 @@ final class PluginSession: @unchecked Sendable {
 
     private func giveUp() {
         guard end() else { return }
+        object.end()
         instance.faults.note(
             .neverClosed, call: object.call,
             "a session did not emit CLOSED within \(instance.limits.closeMs) ms after close; it was given up and its memory is lost")
@@ -300,7 +310,6 @@ final class PluginSession: @unchecked Sendable {
         guard isFirst else { return false }
         phase.store(.closed, ordering: .releasing)
         HandleTable.shared.remove(object.handle)
-        object.end()
         Self.living.withLock { _ = $0.removeValue(forKey: object.handle) }
         return true
     }

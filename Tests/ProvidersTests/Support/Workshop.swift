@@ -48,7 +48,7 @@ final class Workshop {
         write("#include \"vchost/vchost.h\"\n" + embedded + source, to: path)
         let out = plugins + "/" + name
         let status = run(
-            ["/usr/bin/cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
+            ["/usr/bin/cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
                 + ["-I", Self.headers, path, "-o", out] + flags + link)
         try #require(status == 0, "cc failed for \(name)")
         chmod(out, 0o755)
