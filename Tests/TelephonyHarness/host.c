@@ -65,6 +65,11 @@ void host_fault(const char *format, ...) {
 uint32_t host_faults(void) { return __atomic_load_n(&faults, __ATOMIC_RELAXED); }
 
 void host_set(const char *name, const char *value) {
+    for (uint32_t index = 0; index < setting_count; index++) // The later of two counts.
+        if (strcmp(settings[index].name, name) == 0) {
+            snprintf(settings[index].value, sizeof settings[0].value, "%s", value);
+            return;
+        }
     if (setting_count == MAX_SETTINGS) return;
     snprintf(settings[setting_count].name, sizeof settings[0].name, "%s", name);
     snprintf(settings[setting_count++].value, sizeof settings[0].value, "%s", value);
