@@ -2,11 +2,6 @@
 #ifndef CURL_SHIM_H
 #define CURL_SHIM_H
 
-// As in CPlatform: without it the system's headers name the members of some structs otherwise, and clang refuses to see
-// both versions in one Swift module.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <curl/curl.h>
 
 typedef size_t (*vc_curl_data_fn)(char *bytes, size_t size, size_t count, void *context);

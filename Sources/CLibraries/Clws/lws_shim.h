@@ -2,11 +2,6 @@
 #ifndef LWS_SHIM_H
 #define LWS_SHIM_H
 
-// As in CPlatform: without it the system's headers name the members of some structs otherwise, and clang refuses to see
-// both versions in one Swift module.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <libwebsockets.h>
 #include <stdlib.h>
 
