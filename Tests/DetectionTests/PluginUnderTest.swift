@@ -72,7 +72,7 @@ final class ObjectUnderTest: Sendable {
         var numbers: [String: Double] = [:]
         /// Events that are still taken before AGAIN; nil for no limit.
         var credit: Int?
-        /// Called for each event before it is taken, on the plugin's thread.
+        /// Events of older ones are answered with CANCELED.
         var epoch: UInt64 = 0
         var gone = false
     }
@@ -358,6 +358,22 @@ struct SessionUnderTest {
     func cancel(epoch: UInt64) {
         object.state.withLock { $0.epoch = epoch }
         session.ops!.pointee.cancel!(session.state, epoch)
+    }
+
+    func speak(_ text: String, request: UInt64 = 1, epoch: UInt64 = 0, last: Bool = true) -> vc_status {
+        let ops = session.kind_ops!.assumingMemoryBound(to: vc_tts_ops.self)
+        var text = text
+        return text.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) {
+                let piece = vc_str(data: $0.baseAddress, length: UInt64($0.count))
+                return ops.pointee.speak!(session.state, request, epoch, piece, last ? UInt32(VC_TTS_LAST) : 0)
+            }
+        }
+    }
+
+    func credit(events: Int) {
+        object.state.withLock { $0.credit = events }
+        session.ops!.pointee.credit!(session.state, UInt32(events), 0)
     }
 
     /// Closes and destroys, in the order of the contract.
