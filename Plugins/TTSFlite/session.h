@@ -11,7 +11,7 @@ typedef struct speech_host {
     const vc_task *task;
 } speech_host;
 
-/// Fills in `out`. The session speaks at `speed` times the normal speed.
+/// Fills in `out`. `services` outlives the session, which speaks at `speed` times the normal speed.
 vc_status session_open(const speech_host *services, const vc_open *request, double speed, vc_session *out);
 
 #endif

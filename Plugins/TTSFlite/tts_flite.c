@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static speech_host services;
+static const vc_host *host;
 
 typedef struct provider_state {
     vc_handle handle;
+    speech_host services; ///< Outlives the sessions, which point to it.
     double speed;
 } provider_state;
 
@@ -24,7 +25,7 @@ static vc_status refuse(vc_error *error, vc_status code, const char *message) {
 
 /// `speed` of a provider or a session. False when it is set to what cannot be spoken.
 static int read_speed(vc_handle object, double *speed) {
-    const vc_config *config = services.host->service(VC_SERVICE_CONFIG);
+    const vc_config *config = host->service(VC_SERVICE_CONFIG);
     double value;
     if (!config || config->number(object, "speed", &value) != VC_OK) return 1;
     if (!(value >= SPEED_MIN && value <= SPEED_MAX)) return 0;
@@ -33,11 +34,12 @@ static int read_speed(vc_handle object, double *speed) {
 }
 
 static vc_status provider_create(const vc_create *request, vc_self *self, vc_error *error) {
-    services.task = services.host->service(VC_SERVICE_TASK);
-    if (!services.task) return refuse(error, VC_E_UNSUPPORTED, "tts-flite needs the host service vc.task/1");
+    const vc_task *task = host->service(VC_SERVICE_TASK);
+    if (!task) return refuse(error, VC_E_UNSUPPORTED, "tts-flite needs the host service vc.task/1");
     provider_state *provider = calloc(1, sizeof *provider);
     if (!provider) return refuse(error, VC_E_MEMORY, "no memory for a tts-flite provider");
     provider->handle = request->provider;
+    provider->services = (speech_host){.host = host, .task = task};
     provider->speed = 1;
     if (!read_speed(request->provider, &provider->speed)) {
         free(provider);
@@ -53,7 +55,7 @@ static void prepare(void *context) {
     int16_t *samples = NULL;
     if (flite_voice_prepare() && flite_voice_speak("Hello.", 1, &samples) > 0) {
         const vc_event ready = {.size = sizeof ready, .type = VC_EVENT_READY};
-        services.host->emit(provider->handle, &ready);
+        host->emit(provider->handle, &ready);
     } else {
         const vc_error error = {
             .size = sizeof error,
@@ -65,14 +67,14 @@ static void prepare(void *context) {
             .error = &error,
             .fatal = 1,
         };
-        services.host->emit(provider->handle, &failed.head);
+        host->emit(provider->handle, &failed.head);
     }
     free(samples);
 }
 
 static vc_status provider_start(vc_self self, vc_error *error) {
     provider_state *provider = self;
-    const vc_status status = services.task->run(provider->handle, prepare, provider);
+    const vc_status status = provider->services.task->run(provider->handle, prepare, provider);
     return status == VC_OK ? VC_OK : refuse(error, status, "the host has no thread to prepare flite's voice on");
 }
 
@@ -84,7 +86,7 @@ static vc_status provider_open(vc_self self, const vc_open *request, vc_session 
         return refuse(error, VC_E_ARGUMENT, "flite's voice kal speaks at 8000 Hz, nothing else");
     double speed = provider->speed;
     if (!read_speed(request->session, &speed)) return refuse(error, VC_E_CONFIG, "`speed` must lie between 0.5 and 2");
-    const vc_status status = session_open(&services, request, speed, out);
+    const vc_status status = session_open(&provider->services, request, speed, out);
     return status == VC_OK ? VC_OK : refuse(error, status, "no memory for a tts-flite session");
 }
 
@@ -108,7 +110,7 @@ static const vc_module module_table = {
 };
 
 VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *given, const vc_module **module) {
-    services.host = given;
+    host = given;
     *module = &module_table;
     return VC_OK;
 }

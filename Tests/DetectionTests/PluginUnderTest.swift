@@ -228,12 +228,24 @@ private func findService(_ id: UnsafePointer<CChar>) -> UnsafeRawPointer? {
     }
 }
 
+private struct Description: @unchecked Sendable { let pointer: UnsafePointer<vc_provider> }
+private let loaded = Mutex<[String: Description]>([:])
+
 /// The built library of a plugin.
 struct PluginUnderTest {
     let description: UnsafePointer<vc_provider>
 
     init(_ name: String) throws {
-        let path = Self.buildFolder + "/lib\(name).so"
+        description = try loaded.withLock { plugins in
+            if let known = plugins[name] { return known }
+            let made = Description(pointer: try Self.load(Self.buildFolder + "/lib\(name).so"))
+            plugins[name] = made
+            return made
+        }.pointer
+    }
+
+    /// Once for each plugin, as the contract has it.
+    private static func load(_ path: String) throws -> UnsafePointer<vc_provider> {
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL), let symbol = dlsym(library, VC_PLUGIN_ENTRY) else {
             throw PluginRefusal(code: vc_status(VC_E_NOT_FOUND), message: String(cString: dlerror()))
         }
@@ -243,7 +255,7 @@ struct PluginUnderTest {
         guard status == vc_status(VC_OK), let provider = module?.pointee.providers?[0] else {
             throw PluginRefusal(code: status, message: "the entry function refused")
         }
-        description = provider
+        return provider
     }
 
     /// Where this very test was linked, which is where the plugins are too: the folder of the test bundle that is
