@@ -64,7 +64,7 @@ func plugin(
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"]),
-    plugin("VADEnergy", .c),
+    plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift),
     plugin("LLMRules", .swift),
