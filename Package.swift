@@ -73,7 +73,7 @@ func logic(_ name: String, of plugin: String) -> Target {
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"]),
-    plugin("VADEnergy", .c),
+    plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio"),
     plugin("LLMRules", .swift, logic: "KnowledgeEngine"),

@@ -136,14 +136,19 @@ private func nowNs() -> UInt64 {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
 
-/// Texts of settings live as long as the process: they are few.
+/// Texts that a plugin may look at until its object ends. Like the table of objects they live as long as the process.
+private struct Text: @unchecked Sendable { let pointer: UnsafePointer<CChar> }
+private let texts = Mutex<[Text]>([])
+
 private func configText(
     _ handle: vc_handle, _ key: UnsafePointer<CChar>, _ value: UnsafeMutablePointer<vc_str>
 ) -> vc_status {
     guard let text = object(handle)?.state.withLock({ $0.texts[String(cString: key)] }) else {
         return vc_status(VC_E_NOT_FOUND)
     }
-    value.pointee = vc_str(data: UnsafePointer(strdup(text)), length: UInt64(text.utf8.count))
+    let copy = Text(pointer: UnsafePointer(strdup(text)))
+    texts.withLock { $0.append(copy) }
+    value.pointee = vc_str(data: copy.pointer, length: UInt64(text.utf8.count))
     return vc_status(VC_OK)
 }
 
