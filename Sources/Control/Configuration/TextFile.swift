@@ -2,9 +2,9 @@
 
 import Glibc
 
-enum TextFile {
+public enum TextFile {
     /// Reads at most `bytesMax` bytes of UTF-8. Throws `SettingsError` with the system's reason.
-    static func read(_ path: String, bytesMax: Int) throws(SettingsError) -> String {
+    public static func read(_ path: String, bytesMax: Int) throws(SettingsError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw SettingsError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")

@@ -8,6 +8,7 @@ import Control
 import Dispatch
 import Glibc
 import HostServices
+import JSON
 import Media
 import Providers
 import Synchronization
@@ -103,6 +104,11 @@ final class CallDesk: Sendable {
             logger.info(
                 "\(incoming.from) calls \(incoming.to), answered by [profile.\(profile.name)]",
                 of: LogSubject(name: provider.instance.name, call: id))
+            events?.publish(
+                JSONValue.object([
+                    "event": "incoming", "call": .string(id), "protocolCall": .string(incoming.protocolCall),
+                    "from": .string(incoming.from), "to": .string(incoming.to), "profile": .string(profile.name),
+                ]).text)
             call.begin(session)
         } catch {
             logger.error(error.message, of: LogSubject(name: provider.instance.name, call: id))

@@ -34,7 +34,7 @@ final class HostRuntime: Sendable {
         pump = FramePump()
         engine = try MediaEngine(configuration: Self.media(configuration))
         try engine.start()
-        if let refusal = engine.statistics.realtimeErrors.first {
+        if let refusal = engine.statistics.realtimeErrors.first(where: { $0 > 0 }) {
             logger.warning(
                 "media threads run without real-time priority (\(String(cString: strerror(refusal)))): packets may leave late under load; grant CAP_SYS_NICE, or set [media] realtime = no")
         }
