@@ -81,9 +81,10 @@ public final class HostServices: Sendable {
                 LogField("took_ms", tookNs / 1_000_000), of: LogSubject(object))
         }
         timers = TimerService(lanes: lanes)
-        http = HTTPService(limits: configuration.http, lanes: lanes)
+        http = HTTPService(limits: configuration.http, lanes: lanes, metrics: processMetrics)
         webSockets = WebSocketService(
-            authoritiesPath: configuration.http.authoritiesPath, lanes: lanes, logger: logger)
+            authoritiesPath: configuration.http.authoritiesPath, lanes: lanes, logger: logger,
+            metrics: processMetrics)
     }
 
     /// To be called after `object.epoch` was raised: requests of older epochs stop and their connections close. Their

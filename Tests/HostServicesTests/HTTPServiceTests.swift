@@ -236,6 +236,38 @@ struct HTTPServiceTests {
         Stage.destroy(owner)
     }
 
+    @Test("Other machines are reached through the proxy of the environment")
+    func proxy() {
+        let owner = Stage.object()
+        let answer = exchange(owner, "http://vchost.invalid/echo?q=1")
+        #expect(answer.status == 200 && answer.json["path"] == "http://vchost.invalid/echo?q=1")
+        #expect(answer.json["headers"]?["host"] == "vchost.invalid")
+        Stage.destroy(owner)
+    }
+
+    @Test("How requests ended is counted")
+    func outcomes() {
+        let owner = Stage.object()
+        let counters = Stage.services.http.outcomes
+        let (completedThen, failedThen) = (counters.completed.value, counters.failed.value)
+        _ = exchange(owner, "\(origin)/echo")
+        _ = exchange(owner, "\(origin)/half-close")
+        #expect(counters.completed.value > completedThen && counters.failed.value > failedThen)
+        let text = Stage.services.metrics.exposition
+        #expect(text.contains("vchost_http_requests_total{outcome=\"canceled\"}"))
+        Stage.destroy(owner)
+    }
+
+    @Test("A slow plugin gets an answer of single bytes whole, and the peer is held back")
+    func singleBytes() {
+        let owner = Stage.object()
+        let recorder = AnswerRecorder(Answer())
+        startRequest(owner, "\(origin)/drip?n=6000", into: recorder, onData: recordSlowly)
+        #expect(recorder.wait { $0.isDone })
+        #expect(recorder.state.failure == nil && recorder.state.body.count == 6_000)
+        Stage.destroy(owner)
+    }
+
     @Test("The host's own machine is reached without the proxy of the environment")
     func loopbackWithoutProxy() throws {
         for url in [

@@ -14,6 +14,9 @@ enum Stage {
 
     static let services: HostServices = {
         setenv("VCHOST_TEST_SECRET", "correct horse battery", 1)
+        // Every test but one talks to this machine, and shows by that, that no proxy stands between.
+        setenv("http_proxy", "http://127.0.0.1:\(proxy.port)", 1)
+        for name in ["no_proxy", "NO_PROXY"] { unsetenv(name) }
         var configuration = HostServices.Configuration()
         configuration.log.level = .debug
         configuration.log.descriptor = open(logPath, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0o600)
@@ -30,6 +33,9 @@ enum Stage {
         _ = services
         return HostTable.pointer.pointee.service(id)!.load(as: type)
     }
+
+    /// What `http_proxy` of the environment names: a server that answers for every origin itself.
+    static let proxy = Peer("http_peer.py")
 
     /// A certificate for `localhost` that signs itself, made anew for each run; the services trust it.
     static let certificate: (path: String, keyPath: String) = {

@@ -14,6 +14,7 @@ It prints "port N" once it listens, and ends when its standard input closes, so 
     /huge-header      200 KB of headers
     /redirect         302 to /echo
     /bytes?n=         n bytes
+    /drip?n=          n chunks of one byte
     /counters         connections taken, requests served, clients that left while they were being served
 """
 
@@ -141,6 +142,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve_bytes(self, query, body):
         self.answer(bytes(int(query["n"])), kind="application/octet-stream")
+
+    def serve_drip(self, query, body):
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(int(query["n"])):
+            self.wfile.write(b"1\r\n.\r\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def serve_counters(self, query, body):
         with lock:

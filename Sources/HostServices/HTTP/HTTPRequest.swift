@@ -56,6 +56,8 @@ final class HTTPRequest: Delivery, @unchecked Sendable {
         var isOver = false
     }
 
+    /// What a part costs besides its bytes: a peer that sends single bytes must not fill the memory with parts.
+    private static let partOverhead = 64
     /// Calls between two other deliveries of the same owner.
     private static let partsPerTurn = 16
 
@@ -67,7 +69,7 @@ final class HTTPRequest: Delivery, @unchecked Sendable {
     private let mailbox: Mailbox
     private let events: vc_http_events
     private let context: UnsafeMutableRawPointer?
-    private unowned let service: HTTPService
+    private let service: HTTPService
     private let inbound = Mutex(Inbound())
 
     // The I/O thread's own.
@@ -115,11 +117,13 @@ final class HTTPRequest: Delivery, @unchecked Sendable {
     func received(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let (isTaken, mustPost): (Bool, Bool) = inbound.withLock { inbound in
             guard !inbound.isOver else { return (true, false) }
-            if inbound.bufferedBytes > 0, inbound.bufferedBytes + bytes.count > limits.bufferedBytesMax {
+            if inbound.bufferedBytes > 0,
+                inbound.bufferedBytes + bytes.count + Self.partOverhead > limits.bufferedBytesMax
+            {
                 inbound.isPaused = true
                 return (false, false)
             }
-            inbound.bufferedBytes += bytes.count
+            inbound.bufferedBytes += bytes.count + Self.partOverhead
             inbound.parts.append(.data([UInt8](bytes)))
             defer { inbound.isPosted = true }
             return (true, !inbound.isPosted)
@@ -154,7 +158,7 @@ final class HTTPRequest: Delivery, @unchecked Sendable {
                     return (nil, false)
                 }
                 let part = inbound.parts.removeFirst()
-                if case .data(let bytes) = part { inbound.bufferedBytes -= bytes.count }
+                if case .data(let bytes) = part { inbound.bufferedBytes -= bytes.count + Self.partOverhead }
                 // Half empty, so that it does not stop and go for each chunk.
                 let mustResume = inbound.isPaused && inbound.bufferedBytes <= limits.bufferedBytesMax / 2
                 if mustResume { inbound.isPaused = false }
@@ -175,7 +179,7 @@ final class HTTPRequest: Delivery, @unchecked Sendable {
             lend(bytes) { events.data?(context, handle, $0) }
         case .done(let failure):
             // Gone before the plugin hears of it, so that it may start the next one from within.
-            service.forget(self)
+            service.forget(self, failure)
             if let failure {
                 failure.withError { events.done?(context, handle, $0) }
             } else {

@@ -17,17 +17,22 @@ final class HTTPService: Sendable {
     static let defaultDeadlineMs: UInt32 = 30_000
 
     let limits: HTTPLimits
+    let outcomes: OutcomeCounters
     private let lanes: DeliveryLanes
     private let loop: HTTPLoop
     private let requests: OwnedTable<HTTPRequest>
 
-    init(limits: HTTPLimits, lanes: DeliveryLanes) {
+    init(limits: HTTPLimits, lanes: DeliveryLanes, metrics: MetricsRegistry) {
+        let outcomes = OutcomeCounters("vchost_http_requests", help: "Requests of plugins to vendors", in: metrics)
+        self.outcomes = outcomes
         self.limits = limits
         self.lanes = lanes
         let loop = HTTPLoop(limits: limits)
         self.loop = loop
         requests = OwnedTable(kind: 2, limitPerOwner: Self.perOwnerMax) { request in
-            if request.close() { loop.send(.abort(request)) }
+            guard request.close() else { return }
+            outcomes.canceled.increment()
+            loop.send(.abort(request))
         }
     }
 
@@ -41,7 +46,10 @@ final class HTTPService: Sendable {
                 handle: handle, epoch: epoch, outbound: outbound, owner: owner, mailbox: mailbox, events: events,
                 context: context, service: self)
         }
-        guard case .inserted(let handle) = insertion else { return (.again, 0) }
+        guard case .inserted(let handle) = insertion else {
+            outcomes.refused.increment()
+            return (.again, 0)
+        }
         // Gone already when the owner ended in between.
         guard let request = requests.resolve(handle) else { return (.stale, 0) }
         loop.send(.start(request))
@@ -56,7 +64,9 @@ final class HTTPService: Sendable {
 
     func cancel(_ request: HTTPRequest) {
         requests.remove(request.handle)
-        if request.close() { loop.send(.abort(request)) }
+        guard request.close() else { return }
+        outcomes.canceled.increment()
+        loop.send(.abort(request))
     }
 
     func cancelOlder(than epoch: UInt64, of owner: vc_handle) {
@@ -66,9 +76,9 @@ final class HTTPService: Sendable {
     func resume(_ request: HTTPRequest) { loop.send(.resume(request)) }
 
     /// The exchange is over and the plugin is about to hear of it.
-    func forget(_ request: HTTPRequest) {
+    func forget(_ request: HTTPRequest, _ failure: ServiceFailure?) {
         requests.remove(request.handle)
-        _ = request.close()
+        if request.close() { (failure == nil ? outcomes.completed : outcomes.failed).increment() }
     }
 
     func prewarm(_ origin: Origin) {

@@ -15,6 +15,9 @@ final class WebSocket: Delivery, @unchecked Sendable {
     /// What waits for a slow plugin: one message of the largest size, and what was in the same read.
     static let inboundBytesMax = 1 << 20
 
+    /// What a message costs besides its bytes: empty ones must not pile up either.
+    private static let messageOverhead = 64
+
     struct Target: Sendable {
         var origin: Origin
         /// With the query.
@@ -66,7 +69,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
     private let mailbox: Mailbox
     private let events: vc_ws_events
     private let context: UnsafeMutableRawPointer?
-    private unowned let service: WebSocketService
+    private let service: WebSocketService
     private let state = Mutex(State())
 
     // The I/O thread's own.
@@ -94,7 +97,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
                 return .again
             }
             state.outgoing.append(message)
-            state.outgoingBytes += message.bytes.count
+            state.outgoingBytes += message.bytes.count + Self.messageOverhead
             return .ok
         }
     }
@@ -131,7 +134,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
         let (next, mustPost): (Outgoing?, Bool) = state.withLock { state in
             guard !state.outgoing.isEmpty else { return (nil, false) }
             let next = state.outgoing.removeFirst()
-            state.outgoingBytes -= next.bytes.count
+            state.outgoingBytes -= next.bytes.count + Self.messageOverhead
             // Half empty, so that the plugin gets room for more than one message.
             guard state.owesWritable, state.outgoingBytes <= Self.outboundBytesMax / 2 else { return (next, false) }
             state.owesWritable = false
@@ -149,7 +152,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
     func received(_ bytes: [UInt8], isBinary: Bool) -> Bool {
         let (mustPost, mayGoOn): (Bool, Bool) = state.withLock { state in
             guard !state.isOver else { return (false, true) }
-            state.inboundBytes += bytes.count
+            state.inboundBytes += bytes.count + Self.messageOverhead
             state.isPaused = state.inboundBytes > Self.inboundBytesMax
             return (Self.put(.message(bytes, isBinary: isBinary), into: &state), !state.isPaused)
         }
@@ -190,7 +193,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
                     return (nil, false)
                 }
                 let part = state.parts.removeFirst()
-                if case .message(let bytes, _) = part { state.inboundBytes -= bytes.count }
+                if case .message(let bytes, _) = part { state.inboundBytes -= bytes.count + Self.messageOverhead }
                 let mustResume = state.isPaused && state.inboundBytes <= Self.inboundBytesMax / 2
                 if mustResume { state.isPaused = false }
                 return (part, mustResume)
@@ -212,7 +215,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
             events.writable?(context, handle)
         case .closed(let code, let reason, let failure):
             // Gone before the plugin hears of it, so that it may connect anew from within.
-            service.forget(self)
+            service.forget(self, failure)
             state.withLock { $0.isOver = true }
             lend(reason) { reason in
                 if let failure {

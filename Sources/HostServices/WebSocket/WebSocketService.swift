@@ -20,12 +20,16 @@ final class WebSocketService: Sendable {
     private let lanes: DeliveryLanes
     private let loop: WebSocketLoop
     private let sockets: OwnedTable<WebSocket>
+    private let outcomes: OutcomeCounters
 
-    init(authoritiesPath: String?, lanes: DeliveryLanes, logger: Logger) {
+    init(authoritiesPath: String?, lanes: DeliveryLanes, logger: Logger, metrics: MetricsRegistry) {
+        let outcomes = OutcomeCounters("vchost_websockets", help: "WebSockets of plugins to vendors", in: metrics)
+        self.outcomes = outcomes
         self.lanes = lanes
         let loop = WebSocketLoop(authoritiesPath: authoritiesPath, logger: logger)
         self.loop = loop
         sockets = OwnedTable(kind: 3, limitPerOwner: Self.perOwnerMax) { socket in
+            outcomes.canceled.increment()
             socket.orphan()
             loop.send(.close(socket))
         }
@@ -38,7 +42,10 @@ final class WebSocketService: Sendable {
         let insertion = sockets.insert(for: owner) { handle in
             WebSocket(handle: handle, target: target, mailbox: mailbox, events: events, context: context, service: self)
         }
-        guard case .inserted(let handle) = insertion else { return (.again, 0) }
+        guard case .inserted(let handle) = insertion else {
+            outcomes.refused.increment()
+            return (.again, 0)
+        }
         // Gone already when the owner ended in between.
         guard let socket = sockets.resolve(handle) else { return (.stale, 0) }
         loop.send(.connect(socket))
@@ -61,7 +68,10 @@ final class WebSocketService: Sendable {
 
     func resume(_ socket: WebSocket) { loop.send(.resume(socket)) }
 
-    func forget(_ socket: WebSocket) { sockets.remove(socket.handle) }
+    func forget(_ socket: WebSocket, _ failure: ServiceFailure?) {
+        guard sockets.remove(socket.handle) != nil else { return }
+        (failure == nil ? outcomes.completed : outcomes.failed).increment()
+    }
 
     var count: Int { sockets.count }
 
