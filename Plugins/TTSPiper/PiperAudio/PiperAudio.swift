@@ -40,7 +40,9 @@ public struct PiperAudio: Sendable {
     public mutating func feed(_ bytes: [UInt8]) throws(PluginError) -> [Int16] {
         held += bytes
         if place == .beginning {
-            guard held.count >= 12 else { return [] }
+            // Bare samples are passed on from the first; only what may still become a WAV waits for more.
+            let mayBeWAV = "RIFF".utf8.starts(with: held.prefix(4))
+            guard held.count >= 12 || (announcedRateHz != nil && !mayBeWAV) else { return [] }
             if held.starts(with: Array("RIFF".utf8)) {
                 guard try readHeader() else { return [] }
             } else if let announcedRateHz {
