@@ -44,7 +44,7 @@ enum Language { case swift, c }
 /// because a Swift image that was ever mapped may not be unmapped (`docs/decisions/0002-plugins-are-never-unmapped.md`).
 func plugin(
     _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], logic: String? = nil,
-    link: [LinkerSetting] = []
+    examples: [String] = [], link: [LinkerSetting] = []
 ) -> (product: Product, target: Target) {
     let exports = "\(Context.packageDirectory)/Plugins/exports.map"
     let linker: LinkerSetting = .unsafeFlags([
@@ -57,7 +57,7 @@ func plugin(
             name: name,
             dependencies: (language == .swift ? ["PluginKit", "JSON"] : ["PluginABI"]) + dependencies
                 + (logic.map { [.byName(name: $0)] } ?? []),
-            path: "Plugins/\(name)", exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []),
+            path: "Plugins/\(name)", exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []) + examples,
             publicHeadersPath: language == .c ? "." : nil,
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             swiftSettings: language == .swift ? swiftSettings : [],
@@ -76,7 +76,8 @@ let plugins = [
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio"),
-    plugin("LLMRules", .swift, logic: "KnowledgeEngine"),
+    plugin(
+        "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"]),
     plugin("LLMOpenAI", .swift, logic: "ChatStream"),
     plugin("TTSPiper", .swift, logic: "PiperAudio"),
     plugin("TTSFlite", .c, link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
