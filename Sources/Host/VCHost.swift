@@ -5,6 +5,7 @@
 
 import Control
 import Glibc
+import HostServices
 
 enum VCHost {
     static let version = "0.1.0"
@@ -50,6 +51,8 @@ enum VCHost {
             return usage("\(command.name): \(error.message)")
         } catch {
             complain("\(error)")
+            // Threads of the services may still be setting themselves up, in libraries that exit() takes down.
+            HostServices.stop()
             return 1
         }
     }

@@ -22,7 +22,7 @@ PLUGINS = ROOT / "plugins.d"
 INSTANT = """
 [vchost]
 events_socket = {folder}/events.sock
-cache = {folder}/cache
+plugin_cache = {folder}/cache
 calls_max = {calls_max}
 recordings = {recordings}
 

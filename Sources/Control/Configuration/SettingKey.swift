@@ -72,7 +72,7 @@ extension SettingKey {
         SettingKey("calls_max", .integer(1...100_000), "500", "Calls at a time; more are declined with 503."),
         SettingKey("retry_after_s", .integer(0...3600), "5", "What a declined caller is told to wait."),
         SettingKey("default_profile", .text, "", "The profile for calls that no profile's `match` takes; else the first."),
-        SettingKey("cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
+        SettingKey("plugin_cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
         SettingKey("events_socket", .path, "", "A Unix socket that tells what happens in calls, one JSON object a line."),
         SettingKey("clips", .path, "", "Pre-rendered sentences, LANGUAGE/NAME.wav; a tone is played for those missing."),
         SettingKey("recordings", .path, "", "A directory for two-sided recordings of all calls; none when empty."),

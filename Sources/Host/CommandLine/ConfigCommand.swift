@@ -67,8 +67,9 @@ struct ConfigurationSources {
     }
 
     func registry(log: any ProviderLog) throws -> PluginRegistry {
-        let cache = configuration.text("vchost", "cache")
-        let loader = try PluginLoader(cacheDirectory: cache.isEmpty ? nil : cache, log: log)
+        let cache = configuration.text("vchost", "plugin_cache")
+        // The loader wants an absolute path, because the linker searches for anything else.
+        let loader = try PluginLoader(cacheDirectory: cache.isEmpty ? nil : AbsolutePath.of(cache), log: log)
         return PluginRegistry(directory: pluginsDirectory, loader: loader, log: log)
     }
 
@@ -87,6 +88,15 @@ extension SettingProblem {
         [
             "severity": severity == .error ? "error" : "warning", "source": .string("\(source)"), "message": .string(message),
         ]
+    }
+}
+
+enum AbsolutePath {
+    /// `path` from the root, as seen from where the process was started.
+    static func of(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let here = getcwd(nil, 0) else { return path }
+        defer { free(here) }
+        return String(cString: here) + "/" + path
     }
 }
 

@@ -37,10 +37,8 @@ extension ProviderHost {
     }
 
     private static func unreadable(_ path: String) -> PluginError {
-        PluginError(
-            .configuration,
-            "\(path) cannot be read: \(String(cString: strerror(errno)));"
-                + " correct the path, or let the host's user read it")
-        )
+        let reason = String(cString: strerror(errno))
+        return PluginError(
+            .configuration, "\(path) cannot be read: \(reason); correct the path, or let the host's user read it")
     }
 }
