@@ -43,7 +43,8 @@ enum Language { case swift, c }
 /// `now` because a plugin with an unresolved symbol must fail when it is loaded and not in a call; `nodelete`
 /// because a Swift image that was ever mapped may not be unmapped (`docs/decisions/0002-plugins-are-never-unmapped.md`).
 func plugin(
-    _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], link: [LinkerSetting] = []
+    _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], logic: String? = nil,
+    link: [LinkerSetting] = []
 ) -> (product: Product, target: Target) {
     let exports = "\(Context.packageDirectory)/Plugins/exports.map"
     let linker: LinkerSetting = .unsafeFlags([
@@ -53,8 +54,10 @@ func plugin(
     return (
         .library(name: name, type: .dynamic, targets: [name]),
         .target(
-            name: name, dependencies: [language == .swift ? "PluginKit" : "PluginABI"] + dependencies,
-            path: "Plugins/\(name)", exclude: ["manifest.json", "README.md"],
+            name: name,
+            dependencies: (language == .swift ? ["PluginKit", "JSON"] : ["PluginABI"]) + dependencies
+                + (logic.map { [.byName(name: $0)] } ?? []),
+            path: "Plugins/\(name)", exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []),
             publicHeadersPath: language == .c ? "." : nil,
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             swiftSettings: language == .swift ? swiftSettings : [],
@@ -62,14 +65,20 @@ func plugin(
     )
 }
 
+/// The part of a plugin that decides and touches nothing: a module of its own, so that tests can import it.
+func logic(_ name: String, of plugin: String) -> Target {
+    .target(
+        name: name, dependencies: ["PluginKit", "JSON"], path: "Plugins/\(plugin)/\(name)", swiftSettings: swiftSettings)
+}
+
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"]),
     plugin("VADEnergy", .c),
     plugin("VADSilero", .c),
-    plugin("STTFasterWhisper", .swift),
-    plugin("LLMRules", .swift),
-    plugin("LLMOpenAI", .swift),
-    plugin("TTSPiper", .swift),
+    plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio"),
+    plugin("LLMRules", .swift, logic: "KnowledgeEngine"),
+    plugin("LLMOpenAI", .swift, logic: "ChatStream"),
+    plugin("TTSPiper", .swift, logic: "PiperAudio"),
     plugin("TTSFlite", .c, link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
     plugin("InstantSTT", .swift),
     plugin("InstantLLM", .swift),
@@ -99,14 +108,26 @@ let package = Package(
         module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
-            name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media"],
+            name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
+
+        // Benchmarks of the modules above (each folder has a `run.py`).
+        .executableTarget(
+            name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // For authors of plugins.
         module("PluginKit", ["PluginABI", "JSON"]),
 
+        logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
+        logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit"), tests("JSON"),
+        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
+        tests("JSON"), tests("Host"),
+        .testTarget(
+            name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
     ] + plugins.map(\.target),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17

@@ -1,8 +1,72 @@
-import PluginABI
+// Whisper, behind a server that takes whole utterances: ours (`services/whisper`), or any with OpenAI's transcriptions.
+//
+// The host asks tentatively, while it is still deciding whether the caller is done, and again when it knows. The second answer is
+// the first where only silence lies between: recognition has then run beside the decision, and costs the caller nothing.
+
+import PluginKit
+import UtteranceAudio
 
 @c(vc_plugin_entry_v1)
-public func entry(
-    _ host: UnsafePointer<vc_host>, _ module: UnsafeMutablePointer<UnsafePointer<vc_module>?>
-) -> vc_status {
-    vc_status(VC_E_UNSUPPORTED)
+public func entry(_ host: Plugin.Host, _ module: Plugin.Module) -> Plugin.Status {
+    Plugin.export(STTFasterWhisper.self, host, module)
+}
+
+final class STTFasterWhisper: SpeechToText {
+    static let id = "org.vchost.stt-faster-whisper"
+
+    enum Form { case raw, openAI }
+
+    let url: String
+    let form: Form
+    let model: String
+    let language: String
+    let prompt: String
+    let apiKey: String
+    let timeoutMs: Int
+    let utteranceSecondsMax: Int
+    let retries: Int
+
+    init(_ host: ProviderHost) throws(PluginError) {
+        let configuration = host.configuration
+        url = configuration.text("url") ?? "http://127.0.0.1:8101/v1/audio/transcriptions"
+        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
+            throw PluginError(
+                .configuration,
+                "`url` is \"\(url)\", which is no http address; write http://127.0.0.1:8101/v1/audio/transcriptions")
+        }
+        form = configuration.text("form") == "openai" ? .openAI : .raw
+        model = configuration.text("model") ?? ""
+        language = configuration.text("language") ?? ""
+        prompt = configuration.text("prompt") ?? ""
+        apiKey = configuration.text("api_key") ?? ""
+        timeoutMs = configuration.integer("timeout_ms") ?? 5000
+        utteranceSecondsMax = configuration.integer("utterance_seconds_max") ?? 60
+        retries = configuration.integer("retries") ?? 1
+    }
+
+    func open(_ host: SpeechToTextHost) -> WhisperSession {
+        host.http.prewarm(url)
+        return WhisperSession(self, host)
+    }
+
+    /// The request for one utterance.
+    func request(_ samples: [Int16], rateHz: Int, language: String) -> HTTPRequest {
+        var request = HTTPRequest("POST", url, deadlineMs: timeoutMs)
+        switch form {
+        case .raw:
+            if !language.isEmpty { request.url += (url.contains("?") ? "&" : "?") + "language=\(language)" }
+            request.headers = [(name: "Content-Type", value: "audio/L16;rate=\(rateHz);channels=1")]
+            request.body = .samples(samples)
+        case .openAI:
+            var fields = [(name: "response_format", value: "json")]
+            if !model.isEmpty { fields.append((name: "model", value: model)) }
+            if !language.isEmpty { fields.append((name: "language", value: language)) }
+            if !prompt.isEmpty { fields.append((name: "prompt", value: prompt)) }
+            let form = Waveform.form(fields: fields, wav: Waveform.wav(samples, rateHz: rateHz))
+            request.headers = [(name: "Content-Type", value: form.contentType)]
+            request.body = .bytes(form.body)
+        }
+        if !apiKey.isEmpty { request.headers.append((name: "Authorization", value: "Bearer \(apiKey)")) }
+        return request
+    }
 }

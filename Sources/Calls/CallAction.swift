@@ -1,6 +1,7 @@
 /// Everything a conversation can ask of its driver.
 ///
-/// Actions are carried out in order, at once, on the loop's thread. None returns anything: what comes of it is an event.
+/// Actions are carried out in order, at once, on the loop's thread. None returns anything: what comes of it is an
+/// event.
 public enum CallAction: Sendable, Equatable {
     // Playout.
     case pausePlayout

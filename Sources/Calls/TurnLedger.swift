@@ -3,9 +3,9 @@
 ///   end of speech ─► end-of-turn decision ─► final text ─► first token ─► first clause ─► first audio ─► first packet
 ///        endpointing            recogniser        language model     host            voice          playout
 ///
-/// Every latency complaint ends in the question which part was slow. So each stage is stamped once, in the order in which
-/// a turn passes it, with its owner; retries and work thrown away are counted beside it. A stage that came before the
-/// decision (an early start of the model, say) shows as a negative time, which is what an early start is for.
+/// Every latency complaint ends in the question which part was slow. So each stage is stamped once, in the order in
+/// which a turn passes it, with its owner; retries and work thrown away are counted beside it. A stage that came before
+/// the decision (an early start of the model, say) shows as a negative time, which is what an early start is for.
 
 public enum TurnStage: UInt8, Sendable, CaseIterable {
     case endOfSpeech, endOfTurn, finalText, request, firstToken, firstClause, firstAudio, firstPacket
@@ -77,11 +77,6 @@ struct TurnLedger: Sendable, Equatable {
         guard isOpen, current.stages[stage] == nil else { return nil }
         current.stages[stage] = now
         return .stage(turn: current.turn, stage, at: now)
-    }
-
-    /// Takes a stamp back: what it stood for was thrown away.
-    mutating func forget(_ stages: [TurnStage]) {
-        for stage in stages { current.stages[stage] = nil }
     }
 
     mutating func change(_ body: (inout TurnRecord) -> Void) {

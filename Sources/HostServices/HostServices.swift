@@ -1,1 +1,102 @@
-// The module's first file stands here until its types arrive.
+// What the host offers to plugins, put together. C tables have no context, so the running set is global, like the handle
+// table is; `start` comes before the first plugin, `stop` after the last one. In between everything hangs on this object.
+//
+// Nothing slow happens in `start`: curl and libwebsockets set themselves up on their own threads.
+
+import Glibc
+import PluginABI
+import Providers
+import Synchronization
+
+public final class HostServices: Sendable {
+    public struct Configuration: Sendable {
+        public var log = Logger.Configuration()
+        /// By name, or `section/NAME` for the provider of that section only.
+        public var secrets: [String: SecretReference] = [:]
+        /// Threads for "vc.task/1".
+        public var taskThreads = 4
+        public var http = HTTPLimits()
+        /// Takes the finished spans of "vc.trace/1". Called on the plugin's thread, so it hands them on and returns.
+        public var traceCollector: @Sendable (TraceSpan) -> Void = { _ in }
+
+        public init() {}
+    }
+
+    public let logger: Logger
+    public let secrets: SecretStore
+    public let tasks: TaskService
+    public let metrics: MetricsRegistry
+    public let traces: TraceService
+
+    let keptText = KeptText()
+    let lanes: DeliveryLanes
+    let timers: TimerService
+    let http: HTTPService
+    let webSockets: WebSocketService
+
+    /// The running services, or nil before `start` and after `stop`.
+    public static var current: HostServices? { running.withLock { $0 } }
+
+    /// Starts the services and registers their tables. Services that run already are stopped first.
+    @discardableResult
+    public static func start(configuration: Configuration) -> HostServices {
+        // A peer that closes must be an error of that write, not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
+        stop()
+        let services = HostServices(configuration)
+        running.withLock { $0 = services }
+        for (id, table) in tables { HostTable.register(service: id, table: table.pointer) }
+        return services
+    }
+
+    /// Ends all threads. The tables stay and answer VC_E_CLOSED.
+    public static func stop() {
+        let services = running.withLock { running in
+            defer { running = nil }
+            return running
+        }
+        services?.end()
+    }
+
+    private static let running = Mutex<HostServices?>(nil)
+
+    private static let tables: [(id: String, table: ServiceTable)] = [
+        (VC_SERVICE_LOG, logTable), (VC_SERVICE_CLOCK, clockTable), (VC_SERVICE_TIMER, timerTable),
+        (VC_SERVICE_CONFIG, configTable), (VC_SERVICE_SECRET, secretTable), (VC_SERVICE_TASK, taskTable),
+        (VC_SERVICE_HTTP, httpTable), (VC_SERVICE_WS, webSocketTable), (VC_SERVICE_METRICS, metricsTable),
+        (VC_SERVICE_TRACE, traceTable),
+    ]
+
+    init(_ configuration: Configuration) {
+        let logger = Logger(configuration.log)
+        self.logger = logger
+        secrets = SecretStore(configuration.secrets, redactor: logger.redactor)
+        metrics = processMetrics
+        traces = TraceService(collector: configuration.traceCollector)
+        tasks = TaskService(threadCount: configuration.taskThreads)
+        lanes = DeliveryLanes { object, tookNs in
+            logger.pluginFault(
+                "a call took longer than the 5 ms of the contract: long work belongs in vc.task/1",
+                LogField("took_ms", tookNs / 1_000_000), of: LogSubject(object))
+        }
+        timers = TimerService(lanes: lanes)
+        http = HTTPService(limits: configuration.http, lanes: lanes)
+        webSockets = WebSocketService(
+            authoritiesPath: configuration.http.authoritiesPath, lanes: lanes, logger: logger)
+    }
+
+    /// To be called after `object.epoch` was raised: requests of older epochs stop and their connections close. Their
+    /// callbacks ended with the epoch already, whether or not this was called yet.
+    public func epochRaised(of object: PluginObject) {
+        http.cancelOlder(than: object.epoch.load(ordering: .acquiring), of: object.handle)
+    }
+
+    func end() {
+        timers.stop()
+        http.stop()
+        webSockets.stop()
+        tasks.stop()
+        lanes.stop()
+        logger.stop()
+    }
+}

@@ -17,7 +17,8 @@ struct WordsTests {
     }
 
     @Test("Only acknowledgements alone are backchannels", arguments: [
-        ("hı hı", true), ("Evet.", true), ("tamam tamam", true), ("Tamam, anladım", true), ("evet ama fiyatı ne", false),
+        ("hı hı", true), ("Evet.", true), ("tamam tamam", true), ("Tamam, anladım", true),
+        ("evet ama fiyatı ne", false),
         ("", false), ("hayır", false),
     ])
     func backchannel(text: String, expected: Bool) {

@@ -1,1 +1,1 @@
-#include <curl/curl.h>
+#include "curl_shim.h"

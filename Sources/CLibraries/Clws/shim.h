@@ -1,1 +1,1 @@
-#include <libwebsockets.h>
+#include "lws_shim.h"

@@ -77,8 +77,9 @@ public final class CallMailbox: Sendable {
 
     /// Hands over speech: 16-bit mono at the outbound rate of the call, copied before this returns.
     ///
-    /// Accepted while less than `CallLimits.speechAheadMs` wait to be played. One chunk may overshoot that, because half
-    /// an acceptance cannot be told over the C line; a chunk longer than `CallLimits.speechChunkMs` is always refused.
+    /// Accepted while less than `CallLimits.speechAheadMs` wait to be played. One chunk may overshoot that, because
+    /// half an acceptance cannot be told over the C line; a chunk longer than `CallLimits.speechChunkMs` is always
+    /// refused.
     public func audio(_ samples: UnsafeBufferPointer<Int16>, from provider: Provider, _ ticket: Ticket) -> Outcome {
         guard samples.count <= chunkSamplesMax else { return count { $0.refusedFull += 1 } answering: { .full } }
         let copy = Array(samples)
@@ -178,13 +179,17 @@ public final class CallMailbox: Sendable {
         box.withLock { $0.audioAhead = max(0, $0.audioAhead - samples) }
     }
 
-    /// The call is over.
-    func close() -> Counters {
+    /// The call is over. Returns what was never looked at.
+    func close() -> [Item] {
         box.withLock { box in
             box.isClosed = true
-            box.items = []
-            return box.counters
+            defer { box.items = [] }
+            return box.items
         }
+    }
+
+    var counters: Counters {
+        box.withLock { $0.counters }
     }
 }
 

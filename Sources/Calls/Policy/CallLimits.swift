@@ -16,8 +16,14 @@ public enum CallLimits {
     /// Room that only signalling may use, so that a flood of tokens cannot hide a hang-up.
     public static let mailboxSignallingReserve = 256
 
-    /// Events of one call handled before the other calls of the loop get their turn.
-    public static let eventsPerTurn = 256
+    /// Inbound sound kept for a recogniser that is not open yet, or is being replaced.
+    public static let recogniserBacklogMs = 5_000
+
+    /// Work kept for a session that is still being opened; more than a turn can ask for.
+    public static let opensPending = 256
+
+    /// How often playout is looked at while the agent speaks: one frame.
+    public static let playoutPollMs = 20
 
     /// Text of one clause given to a voice. Voices degrade or refuse beyond some 500 characters, and a listener should
     /// not wait for more than one such piece to be synthesised.
@@ -47,6 +53,9 @@ public enum CallLimits {
 
     /// From the decision to hang up to the end of the call: a goodbye has this long to be heard.
     public static let farewellMs = 12_000
+
+    /// A transfer is answered within this time, or has failed.
+    public static let transferMs = 30_000
 
     /// Attempts of all providers of a kind within one agent turn, over the whole chain.
     public static let attemptsPerTurn = 8

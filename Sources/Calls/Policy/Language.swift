@@ -54,8 +54,8 @@ public struct Language: Sendable, Equatable {
     public static let english = Language(
         tag: "en",
         backchannels: [
-            "uh huh", "uhhuh", "mm hmm", "mmhmm", "mhm", "hmm", "hm", "mm", "uh", "um", "ah", "oh", "ok", "okay", "yeah",
-            "yep", "yes", "right", "sure", "i see", "got it", "alright", "all right", "go on", "aha",
+            "uh huh", "uhhuh", "mm hmm", "mmhmm", "mhm", "hmm", "hm", "mm", "uh", "um", "ah", "oh", "ok", "okay",
+            "yeah", "yep", "yes", "right", "sure", "i see", "got it", "alright", "all right", "go on", "aha",
         ],
         hangingWords: [
             "and", "or", "but", "so", "because", "the", "a", "an", "of", "to", "for", "with", "from", "at", "in", "on",
@@ -81,12 +81,13 @@ public struct Language: Sendable, Equatable {
     public static let turkish = Language(
         tag: "tr",
         backchannels: [
-            "hı hı", "hıhı", "hı", "hmm", "hm", "evet", "tamam", "tamamdır", "peki", "olur", "anladım", "doğru", "tabii",
-            "tabi", "aynen", "he", "ha", "aa", "ee", "öyle", "güzel", "ok", "okey", "hıh", "mm",
+            "hı hı", "hıhı", "hı", "hmm", "hm", "evet", "tamam", "tamamdır", "peki", "olur", "anladım", "doğru",
+            "tabii", "tabi", "aynen", "he", "ha", "aa", "ee", "öyle", "güzel", "ok", "okey", "hıh", "mm",
         ],
         hangingWords: [
-            "ve", "veya", "ya da", "ama", "fakat", "çünkü", "için", "ile", "bir", "bu", "şu", "o", "de", "da", "ki", "eğer",
-            "benim", "senin", "sizin", "bizim", "onun", "şey", "yani", "hani", "ııı", "eee", "en", "daha", "gibi", "kadar",
+            "ve", "veya", "ya da", "ama", "fakat", "çünkü", "için", "ile", "bir", "bu", "şu", "o", "de", "da", "ki",
+            "eğer", "benim", "senin", "sizin", "bizim", "onun", "şey", "yani", "hani", "ııı", "eee", "en", "daha", "gibi",
+            "kadar",
         ],
         digitWords: ["sıfır", "bir", "iki", "üç", "dört", "beş", "altı", "yedi", "sekiz", "dokuz", "çift"],
         abbreviations: [

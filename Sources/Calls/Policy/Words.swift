@@ -1,7 +1,7 @@
 /// Words as the conversation compares them.
 ///
-/// Two recognitions of the same speech differ in case and punctuation; a comparison must not. Turkish has two letters i:
-/// `I` is the capital of `ı` and `İ` that of `i`, so the standard library's lower-casing would turn "IŞIK" into
+/// Two recognitions of the same speech differ in case and punctuation; a comparison must not. Turkish has two letters
+/// i: `I` is the capital of `ı` and `İ` that of `i`, so the standard library's lower-casing would turn "IŞIK" into
 /// "işik". That is why the language is a parameter here.
 enum Words {
     /// Lower case after the rules of the language.

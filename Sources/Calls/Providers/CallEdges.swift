@@ -76,7 +76,8 @@ public protocol CallTelephony: AnyObject, Sendable {
 /// Runs the tools that a language model calls.
 ///
 /// Answers by `CallEvent.toolResult`, also where a tool fails: the model should hear why. A tool that acts on the call
-/// itself answers with a `CallControl`, which the conversation carries out once what the agent is saying has been heard.
+/// itself answers with a `CallControl`, which the conversation carries out once what the agent is saying has been
+/// heard.
 public protocol CallTools: AnyObject, Sendable {
     func run(_ call: ToolCall, ticket: Ticket, for identity: CallIdentity, mailbox: CallMailbox)
 }

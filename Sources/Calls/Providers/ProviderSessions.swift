@@ -43,8 +43,8 @@ public protocol SpeechToTextSession: AnyObject, Sendable {
     /// Not called when `wantsSilence`.
     func begin(at position: UInt64)
 
-    /// Hears 16-bit mono samples at `CallAudio.inboundRateHz`. The memory is the caller's and is lent for the call only.
-    /// `.full` means that the samples were not taken; the driver counts and drops them.
+    /// Hears 16-bit mono samples at `CallAudio.inboundRateHz`. The memory is the caller's and is lent for the call
+    /// only. `.full` means that the samples were not taken; the driver counts and drops them.
     func push(_ samples: UnsafeBufferPointer<Int16>, at position: UInt64) -> Handover
 
     /// Asks for the text of everything pushed so far; answered by transcripts and one `.finalized(request)`.

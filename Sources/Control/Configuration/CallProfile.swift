@@ -1,0 +1,72 @@
+// A profile: how the host behaves in the calls that it answers under a number or a name.
+
+import Calls
+
+public struct CallProfile: Sendable {
+    public let name: String
+    /// Called numbers and names that it answers, with * for anything.
+    public let patterns: [String]
+    public let policy: CallPolicy
+    public let chains: ProviderChains
+    /// The section of its detector, or nil for the built-in one.
+    public let detector: String?
+
+    /// Of a configuration that has passed its review.
+    public init(_ section: Configuration.Section, in configuration: Configuration) {
+        name = String(section.name.dropFirst("profile.".count))
+        func list(_ key: String) -> [String] { configuration.list(section.name, key) }
+        func integer(_ key: String) -> Int { configuration.integer(section.name, key) }
+        patterns = list("match")
+        chains = ProviderChains(
+            speechToText: list("stt"), languageModel: list("llm"), textToSpeech: list("tts"), turn: list("turn"))
+        detector = list("vad").first
+
+        var policy = CallPolicy(language: .named(configuration.text(section.name, "language")))
+        policy.systemPrompt = configuration.text(section.name, "prompt")
+        policy.greeting.text = configuration.text(section.name, "greeting")
+        policy.greeting.isProtected = configuration.flag(section.name, "greeting_protected")
+        policy.endpointing.completeMs = integer("end_of_turn_ms")
+        policy.endpointing.incompleteMs = max(integer("end_of_turn_max_ms"), integer("end_of_turn_ms"))
+        policy.endpointing.digitsMs = integer("digits_ms")
+        policy.speculation.isEnabled = configuration.flag(section.name, "early_start")
+        policy.bargeIn.isEnabled = configuration.flag(section.name, "barge_in")
+        policy.bargeIn.commitSpeechMs = integer("barge_in_ms")
+        policy.bargeIn.falseAlarmMs = integer("resume_ms")
+        policy.noInput.waitsMs = [integer("no_input_ms"), integer("no_input_ms")]
+        policy.failover.bridgeMs = integer("bridge_ms")
+        policy.callMaxMs = integer("call_max_s") * 1_000
+        self.policy = policy
+    }
+
+    /// Whether the profile answers for `callee`, an address as the protocol writes it: "sip:desk@example.org", "+9021...".
+    public func answers(_ callee: String) -> Bool {
+        let user = Self.user(of: callee)
+        return patterns.contains { Self.matches($0[...], user[...]) || Self.matches($0[...], callee[...]) }
+    }
+
+    /// What stands before the @ of a SIP address, without its scheme; a number as it is.
+    static func user(of address: String) -> String {
+        var text = address[...]
+        for scheme in ["sip:", "sips:", "tel:"] where text.lowercased().hasPrefix(scheme) {
+            text = text.dropFirst(scheme.count)
+            break
+        }
+        return String(text.prefix { $0 != "@" && $0 != ";" })
+    }
+
+    private static func matches(_ pattern: Substring, _ text: Substring) -> Bool {
+        guard let first = pattern.first else { return text.isEmpty }
+        if first == "*" {
+            let rest = pattern.dropFirst()
+            return matches(rest, text) || (!text.isEmpty && matches(pattern, text.dropFirst()))
+        }
+        return text.first == first && matches(pattern.dropFirst(), text.dropFirst())
+    }
+}
+
+extension [CallProfile] {
+    /// The profile for a called address: the first whose pattern takes it, else the default.
+    public func profile(for callee: String, default name: String) -> CallProfile? {
+        first { $0.answers(callee) } ?? first { $0.name == name } ?? (name.isEmpty ? first : nil)
+    }
+}

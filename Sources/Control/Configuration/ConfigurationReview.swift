@@ -1,0 +1,158 @@
+// The configuration against the plugins that are there: every provider's section typed by its manifest, every profile's
+// names found, every secret in place.
+//
+// `vchost config check` prints what this finds and the host starts with what it made; so a configuration that passes the
+// check is the one that runs.
+
+import Glibc
+import JSON
+import Providers
+
+/// A section of the configuration that became a provider.
+public struct ProviderSection: Sendable {
+    public let name: String
+    public let kind: PluginKind
+    public let plugin: LoadedPlugin
+    public let declaration: ProviderDeclaration
+    /// Typed by the manifest's schema, defaults filled in.
+    public let configuration: JSONValue
+}
+
+public struct ConfigurationReview: Sendable {
+    /// In the order of the file. Sections with errors are not among them.
+    public private(set) var providers: [ProviderSection] = []
+    /// All that is wrong, that of the configuration itself included.
+    public private(set) var problems: [SettingProblem]
+
+    private let configuration: Configuration
+    private let registry: PluginRegistry
+
+    public init(_ configuration: Configuration, registry: PluginRegistry, environment: [String: String]) {
+        self.configuration = configuration
+        self.registry = registry
+        problems = configuration.problems
+        for section in configuration.sections where SettingKey.providerKinds.contains(section.kind) && section.name != section.kind {
+            review(section, environment)
+        }
+        for profile in configuration.sections(of: "profile") { review(profile: profile) }
+    }
+
+    public var hasErrors: Bool { problems.contains { $0.severity == .error } }
+
+    public func provider(named name: String) -> ProviderSection? { providers.first { $0.name == name } }
+
+    // MARK: A provider's section
+
+    private mutating func review(_ section: Configuration.Section, _ environment: [String: String]) {
+        guard let named = section.settings["plugin"], !named.text.isEmpty else {
+            problems.append(
+                SettingProblem(.error, section.source, "[\(section.name)] names no plugin; add `plugin = NAME`, one of `vchost plugins list`"))
+            return
+        }
+        guard let kind = PluginKind(rawValue: "vc.\(section.kind)/1") else { return }
+        guard let (plugin, declaration) = find(named, kind, in: section) else { return }
+        var given: [String: String] = [:]
+        for (key, setting) in section.settings where key != "plugin" { given[key] = setting.text }
+        given = stripped(given, section, declaration.configuration)
+        do throws(Providers.ConfigurationError) {
+            let value = try declaration.configuration.apply(to: given, over: .object(plugin.sidecar.settings))
+            providers.append(
+                ProviderSection(
+                    name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value))
+        } catch {
+            for problem in error.problems {
+                let source = section.settings[problem.key]?.source ?? section.source
+                problems.append(SettingProblem(.error, source, "[\(section.name)] \(problem.key): \(problem.message)"))
+            }
+        }
+        reviewSecrets(of: plugin, section, environment)
+    }
+
+    private mutating func find(
+        _ named: Setting, _ kind: PluginKind, in section: Configuration.Section
+    ) -> (LoadedPlugin, ProviderDeclaration)? {
+        let name = named.withoutTrailingComment ?? named.text
+        if let plugin = registry.plugin(named: name) {
+            if let declaration = plugin.provider(kind) { return (plugin, declaration) }
+            let offers = plugin.manifest.providers.map(\.kind).joined(separator: ", ")
+            problems.append(
+                SettingProblem(.error, named.source, "[\(section.name)] \(name) provides \(offers) and no \(kind.rawValue)"))
+        } else if let provider = registry.plugins.lazy.compactMap({ plugin in
+            plugin.provider(kind, id: name).map { (plugin, $0) }
+        }).first {
+            return provider
+        } else if let entry = registry.entry(named: name), case .refused(let refusal) = entry.state {
+            problems.append(SettingProblem(.error, named.source, "[\(section.name)] \(refusal)"))
+        } else {
+            let names = registry.plugins.filter { $0.provider(kind) != nil }.map { Self.stem($0.path) }
+            let hint = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
+            problems.append(
+                SettingProblem(.error, named.source, "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"))
+        }
+        return nil
+    }
+
+    /// Comments behind numbers and switches, ignored with a warning as in the host's own sections.
+    private mutating func stripped(
+        _ given: [String: String], _ section: Configuration.Section, _ schema: ConfigurationSchema
+    ) -> [String: String] {
+        var given = given
+        for (key, text) in given {
+            guard let type = schema.properties[key]?.type, [.integer, .number, .boolean].contains(type),
+                let setting = section.settings[key], let bare = setting.withoutTrailingComment, bare != text
+            else { continue }
+            given[key] = bare
+            problems.append(
+                SettingProblem(.warning, setting.source, "the comment behind \(key) was ignored; give it a line of its own"))
+        }
+        return given
+    }
+
+    /// A setting that names a secret of the plugin's manifest needs that secret.
+    private mutating func reviewSecrets(
+        of plugin: LoadedPlugin, _ section: Configuration.Section, _ environment: [String: String]
+    ) {
+        for (key, setting) in section.settings.sorted(by: { $0.key < $1.key }) {
+            guard plugin.manifest.secrets.contains(setting.text) else { continue }
+            let reference = configuration.secretReference(setting.text)
+            let missing: String? =
+                if reference.hasPrefix("env:") {
+                    environment[String(reference.dropFirst(4))] == nil ? "the variable \(reference.dropFirst(4)) is not set" : nil
+                } else if reference.hasPrefix("file:") {
+                    access(String(reference.dropFirst(5)), R_OK) == 0
+                        ? nil : "\(reference.dropFirst(5)) cannot be read: \(String(cString: strerror(errno)))"
+                } else {
+                    "[secrets] \(setting.text.lowercased()) is neither env:NAME nor file:PATH"
+                }
+            guard let missing else { continue }
+            problems.append(
+                SettingProblem(.error, setting.source, "[\(section.name)] \(key): the secret \(setting.text) is missing: \(missing)"))
+        }
+    }
+
+    // MARK: A profile
+
+    private mutating func review(profile: Configuration.Section) {
+        for kind in ["stt", "llm", "tts", "turn", "vad"] {
+            let setting = configuration.setting(profile.name, kind)
+            for name in configuration.list(profile.name, kind) {
+                guard configuration[name] == nil || !name.hasPrefix("\(kind).") else { continue }
+                let known = configuration.sections(of: kind).map(\.name)
+                let hint =
+                    Spelling.nearest(to: name, among: known).map { "did you mean \($0)?" }
+                    ?? (known.isEmpty ? "write a section [\(kind).NAME]" : "there are \(known.joined(separator: ", "))")
+                problems.append(
+                    SettingProblem(.error, setting.source, "[\(profile.name)] \(kind): there is no section [\(name)]; \(hint)"))
+            }
+        }
+        for kind in ["stt", "llm", "tts"] where configuration.list(profile.name, kind).isEmpty {
+            problems.append(
+                SettingProblem(.error, profile.source, "[\(profile.name)] has no \(kind); name at least one section [\(kind).NAME]"))
+        }
+    }
+
+    private static func stem(_ path: String) -> String {
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        return name.hasSuffix(".so") ? String(name.dropLast(3)) : name
+    }
+}

@@ -1,0 +1,111 @@
+// The keys of the host's own sections, each with its type, its default and one sentence. `config check` refuses by this
+// list, `config show` prints it, and the readers below take their defaults from it, so the three cannot disagree.
+// The keys of a provider's section come from the manifest of its plugin.
+
+/// What a key of the host may hold.
+public struct SettingKey: Sendable {
+    public enum Kind: Sendable, Equatable {
+        case text
+        case path
+        case integer(ClosedRange<Int>)
+        case flag
+        case choice([String])
+        /// Names separated by commas.
+        case list
+    }
+
+    public let name: String
+    public let kind: Kind
+    public let builtIn: String
+    public let summary: String
+
+    init(_ name: String, _ kind: Kind, _ builtIn: String, _ summary: String) {
+        self.name = name
+        self.kind = kind
+        self.builtIn = builtIn
+        self.summary = summary
+    }
+
+    /// Why `text` cannot be the key's value, or nil when it can.
+    func objection(to text: String) -> String? {
+        switch kind {
+        case .text, .path, .list: nil
+        case .integer(let range):
+            if let number = Int(text) {
+                range.contains(number) ? nil : "\(name) is \(number); it must be from \(range.lowerBound) to \(range.upperBound)"
+            } else {
+                "\(name) is \"\(text)\"; it must be a whole number"
+            }
+        case .flag: Self.flag(text) == nil ? "\(name) is \"\(text)\"; write yes or no" : nil
+        case .choice(let choices):
+            choices.contains(text) ? nil : "\(name) is \"\(text)\"; choose one of \(choices.joined(separator: ", "))"
+        }
+    }
+
+    /// configparser's words for true and false, in any case.
+    static func flag(_ text: String) -> Bool? {
+        switch text.lowercased() {
+        case "1", "yes", "true", "on": true
+        case "0", "no", "false", "off": false
+        default: nil
+        }
+    }
+}
+
+extension SettingKey {
+    /// Sections that the host itself reads, by their name or, with a final ".", by their prefix.
+    static let sections: [(name: String, keys: [SettingKey])] = [
+        ("vchost", host), ("media", media), ("profile.", profile),
+    ]
+
+    /// The kinds of provider that a section can configure, by prefix.
+    public static let providerKinds = ["telephony", "vad", "stt", "turn", "llm", "tts"]
+
+    /// Keys that the host reads in every provider's section, beside those of the plugin.
+    static let provider: [SettingKey] = [
+        SettingKey("plugin", .text, "", "The plugin: a file of the plugin directory without .so, or a provider's id.")
+    ]
+
+    static let host: [SettingKey] = [
+        SettingKey("log_level", .choice(["debug", "info", "warning", "error"]), "info", "The least level that is logged."),
+        SettingKey("log_format", .choice(["text", "json"]), "text", "Lines for people, or one JSON object a line."),
+        SettingKey("calls_max", .integer(1...100_000), "500", "Calls at a time; more are declined with 503."),
+        SettingKey("retry_after_s", .integer(0...3600), "5", "What a declined caller is told to wait."),
+        SettingKey("default_profile", .text, "", "The profile for calls that no profile's `match` takes; else the first."),
+        SettingKey("cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
+        SettingKey("events_socket", .path, "", "A Unix socket that tells what happens in calls, one JSON object a line."),
+        SettingKey("clips", .path, "", "Pre-rendered sentences, LANGUAGE/NAME.wav; a tone is played for those missing."),
+        SettingKey("recordings", .path, "", "A directory for two-sided recordings of all calls; none when empty."),
+    ]
+
+    static let media: [SettingKey] = [
+        SettingKey("bind_address", .text, "0.0.0.0", "The address on which RTP is received."),
+        SettingKey("advertised_address", .text, "", "The address written into SDP; else the one that routes to the peer."),
+        SettingKey("port_min", .integer(1024...65534), "20000", "The first RTP port; pairs of RTP and RTCP."),
+        SettingKey("port_max", .integer(1025...65535), "29999", "The last port."),
+        SettingKey("realtime", .flag, "yes", "Ask for real-time priority on media threads."),
+    ]
+
+    static let profile: [SettingKey] = [
+        SettingKey("match", .list, "", "Called numbers or names that this profile answers; * stands for anything."),
+        SettingKey("language", .text, "en", "BCP 47; chooses endings, backchannels and clips."),
+        SettingKey("vad", .text, "", "The detector's section, \"vad.NAME\"; the built-in energy detector when empty."),
+        SettingKey("stt", .list, "", "Recognisers in the order in which they are tried."),
+        SettingKey("llm", .list, "", "Language models in the order in which they are asked."),
+        SettingKey("tts", .list, "", "Voices in the order in which they are tried."),
+        SettingKey("turn", .text, "", "An end-of-turn detector, or none."),
+        SettingKey("prompt", .text, "", "What the language model is told about its role."),
+        SettingKey("greeting", .text, "", "What the agent says first; it waits for the caller when empty."),
+        SettingKey("greeting_protected", .flag, "no", "Whether the greeting is said to its end, whatever the caller does."),
+        SettingKey("end_of_turn_ms", .integer(100...3000), "320", "Silence that ends a turn whose words look complete."),
+        SettingKey("end_of_turn_max_ms", .integer(200...6000), "700", "Silence that ends any turn."),
+        SettingKey("digits_ms", .integer(300...6000), "1500", "Silence that ends a turn in which digits are dictated."),
+        SettingKey("early_start", .flag, "yes", "Ask the language model before the end of the turn is certain."),
+        SettingKey("barge_in", .flag, "yes", "Whether the caller can interrupt the agent."),
+        SettingKey("barge_in_ms", .integer(60...2000), "350", "Speech of this length interrupts the agent without words."),
+        SettingKey("resume_ms", .integer(200...5000), "800", "A false alarm lets the agent go on after this time."),
+        SettingKey("no_input_ms", .integer(1000...120_000), "8000", "Silence before the agent asks whether anybody is there."),
+        SettingKey("bridge_ms", .integer(500...10_000), "1200", "Silence while the agent thinks before \"one moment, please\"."),
+        SettingKey("call_max_s", .integer(10...86_400), "3600", "The longest call."),
+    ]
+}

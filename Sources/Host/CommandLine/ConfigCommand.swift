@@ -1,0 +1,104 @@
+// `vchost config check|show`: what the host would start with, and what would keep it from starting.
+
+import Control
+import Glibc
+import JSON
+import Providers
+
+enum ConfigCommand: Command {
+    static let name = "config"
+    static let summary = "check a configuration, or show every value with its source"
+
+    private static let options = [
+        Option("--config", "FILE", "the configuration; vchost.ini when it is not given and exists"),
+        Option("--plugins", "DIRECTORY", "the plugins whose manifests type their sections; plugins.d"),
+        Option("--json", "for programs"),
+    ]
+
+    static let help = """
+        usage: vchost config check [--config FILE] [--plugins DIRECTORY] [--json]
+               vchost config show  [--config FILE] [--plugins DIRECTORY] [--json]
+
+        check  Every unknown key, wrong type, missing plugin and missing secret, with its file and line.
+        show   Every effective value with its source: default, file and line, or environment.
+
+        \(Arguments.help(options))
+
+        VCHOST__SECTION__KEY in the environment overrides the file; dots and dashes of a section are underscores there.
+        Exit status: 0 no errors, 1 errors, 2 usage.
+        """
+
+    static func run(_ words: [String]) throws -> Int32 {
+        let arguments = try Arguments(words, options: options)
+        guard let verb = arguments.positional.first, arguments.positional.count == 1, ["check", "show"].contains(verb) else {
+            throw UsageError(message: "say `config check` or `config show`")
+        }
+        let sources = try ConfigurationSources(config: arguments["--config"], plugins: arguments["--plugins"])
+        let review = try sources.review(log: QuietLog())
+        if verb == "show" {
+            let listing = ConfigurationListing(sources.configuration, review)
+            print(arguments.has("--json") ? listing.json.text + "\n" : listing.text, terminator: "")
+        } else if arguments.has("--json") {
+            print(JSONValue.array(review.problems.map(\.json)).text)
+        } else {
+            for problem in review.problems { print(problem) }
+            let errors = review.problems.count { $0.severity == .error }
+            let warnings = review.problems.count - errors
+            print("\(sources.path ?? "no file, built-in values"): \(errors) errors, \(warnings) warnings")
+        }
+        return review.hasErrors ? 1 : 0
+    }
+}
+
+/// Where a command's configuration comes from: the file, the environment, the plugin directory.
+struct ConfigurationSources {
+    let path: String?
+    let configuration: Configuration
+    let pluginsDirectory: String
+    let environment: [String: String]
+
+    init(config: String?, plugins: String?) throws {
+        let environment = ProcessEnvironment.all
+        self.environment = environment
+        path = config ?? (access("vchost.ini", R_OK) == 0 ? "vchost.ini" : nil)
+        configuration = try path.map { Configuration(file: try INIFile(contentsOf: $0), environment: environment) }
+            ?? Configuration(environment: environment)
+        pluginsDirectory = plugins ?? "plugins.d"
+    }
+
+    func registry(log: any ProviderLog) throws -> PluginRegistry {
+        let cache = configuration.text("vchost", "cache")
+        let loader = try PluginLoader(cacheDirectory: cache.isEmpty ? nil : cache, log: log)
+        return PluginRegistry(directory: pluginsDirectory, loader: loader, log: log)
+    }
+
+    func review(log: any ProviderLog) throws -> ConfigurationReview {
+        ConfigurationReview(configuration, registry: try registry(log: log), environment: environment)
+    }
+}
+
+/// A command that reports through its own output needs no log beside it.
+struct QuietLog: ProviderLog {
+    func write(_ line: ProviderLogLine) {}
+}
+
+extension SettingProblem {
+    var json: JSONValue {
+        [
+            "severity": severity == .error ? "error" : "warning", "source": .string("\(source)"), "message": .string(message),
+        ]
+    }
+}
+
+enum ProcessEnvironment {
+    static var all: [String: String] {
+        var variables: [String: String] = [:]
+        var next = environ
+        while let entry = next.pointee {
+            let text = String(cString: entry)
+            if let equals = text.firstIndex(of: "=") { variables[String(text[..<equals])] = String(text[text.index(after: equals)...]) }
+            next += 1
+        }
+        return variables
+    }
+}

@@ -1,0 +1,133 @@
+// "vc.ws/1": the door. Arguments are checked and copied here, on the plugin's thread; the rest happens on the I/O thread
+// (`WebSocketLoop`, `WebSocketLink`) and on the plugin's lane (`WebSocket.deliver`).
+
+import Ccurl
+import Glibc
+import PluginABI
+import Providers
+
+let webSocketTable = ServiceTable(
+    vc_ws(size: UInt32(MemoryLayout<vc_ws>.size), reserved: 0, connect: wsConnect, send: wsSend, close: wsClose))
+
+final class WebSocketService: Sendable {
+    /// The bound of the contract, `service/ws.h`.
+    static let perOwnerMax = 8
+    static let defaultConnectMs: UInt32 = 5_000
+    static let defaultPingMs: UInt32 = 20_000
+    /// The upgrade request is built in one buffer of 32 KiB.
+    static let headerBytesMax = 24 << 10
+
+    private let lanes: DeliveryLanes
+    private let loop: WebSocketLoop
+    private let sockets: OwnedTable<WebSocket>
+
+    init(authoritiesPath: String?, lanes: DeliveryLanes, logger: Logger) {
+        self.lanes = lanes
+        let loop = WebSocketLoop(authoritiesPath: authoritiesPath, logger: logger)
+        self.loop = loop
+        sockets = OwnedTable(kind: 3, limitPerOwner: Self.perOwnerMax) { socket in
+            socket.orphan()
+            loop.send(.close(socket))
+        }
+    }
+
+    func connect(
+        owner: PluginObject, _ target: WebSocket.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
+    ) -> (status: vc_status, socket: vc_handle) {
+        let mailbox = lanes.mailbox(of: owner)
+        let insertion = sockets.insert(for: owner) { handle in
+            WebSocket(handle: handle, target: target, mailbox: mailbox, events: events, context: context, service: self)
+        }
+        guard case .inserted(let handle) = insertion else { return (.again, 0) }
+        // Gone already when the owner ended in between.
+        guard let socket = sockets.resolve(handle) else { return (.stale, 0) }
+        loop.send(.connect(socket))
+        return (.ok, handle)
+    }
+
+    func send(_ handle: vc_handle, _ message: WebSocket.Outgoing) -> vc_status {
+        guard let socket = sockets.resolve(handle) else { return .stale }
+        let status = socket.send(message)
+        if status == .ok { loop.send(.write(socket)) }
+        return status
+    }
+
+    func close(_ handle: vc_handle, _ request: WebSocket.CloseRequest) -> vc_status {
+        guard let socket = sockets.resolve(handle) else { return .stale }
+        let status = socket.close(request)
+        if status == .ok { loop.send(.close(socket)) }
+        return status
+    }
+
+    func resume(_ socket: WebSocket) { loop.send(.resume(socket)) }
+
+    func forget(_ socket: WebSocket) { sockets.remove(socket.handle) }
+
+    var count: Int { sockets.count }
+
+    func stop() { loop.stop() }
+}
+
+private func wsConnect(
+    _ owner: vc_handle, _ request: UnsafePointer<vc_ws_connect>, _ events: UnsafePointer<vc_ws_events>,
+    _ context: UnsafeMutableRawPointer?, _ handle: UnsafeMutablePointer<vc_handle>
+) -> vc_status {
+    guard let services = HostServices.current else { return .closed }
+    guard !isNull(handle), let request = copy(request), let events = copy(events) else { return .badArgument }
+    handle.pointee = 0
+    guard let object = HandleTable.shared.resolve(owner) else { return .stale }
+    func refuse(_ reason: String) -> vc_status { HTTPHeaders.refuse(reason, object, services).status }
+
+    guard request.url.isValid, request.protocols.isValid else { return refuse("a connection has a length without text") }
+    let url = request.url.text(limit: 16 << 10)
+    guard let origin = Origin(of: url, schemes: ["ws", "wss"]), let path = pathAndQuery(of: url) else {
+        return refuse("a WebSocket's URL must be absolute, ws or wss, without spaces, and of at most 8 KiB")
+    }
+    let protocols = request.protocols.text(limit: 1 << 10)
+    let names = protocols.split(separator: ",").map { $0.drop { $0 == " " } }
+    guard names.allSatisfy({ HTTPHeaders.isToken(String($0)) }) else {
+        return refuse("the subprotocols of a WebSocket must be tokens, separated by commas")
+    }
+    let headers: [(name: String, value: String)]
+    switch HTTPHeaders.copy(request.headers, request.header_count, owner: object, services: services) {
+    case .success(let copies): headers = copies
+    case .failure(let failure): return failure.status
+    }
+    guard headers.reduce(url.utf8.count, { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }) <= WebSocketService.headerBytesMax
+    else { return refuse("the URL and headers of a WebSocket may have \(WebSocketService.headerBytesMax) bytes together") }
+    let target = WebSocket.Target(
+        origin: origin, path: path, protocols: names.joined(separator: ","), headers: headers,
+        connectMs: request.connect_ms == 0 ? WebSocketService.defaultConnectMs : request.connect_ms,
+        pingMs: request.ping_ms == 0 ? WebSocketService.defaultPingMs : request.ping_ms)
+    let result = services.webSockets.connect(owner: object, target, events: events, context: context)
+    handle.pointee = result.socket
+    return result.status
+}
+
+private func wsSend(_ handle: vc_handle, _ bytes: vc_str, _ isBinary: UInt32) -> vc_status {
+    guard let services = HostServices.current else { return .closed }
+    guard bytes.isValid, bytes.length <= UInt64(WebSocket.messageBytesMax), isBinary <= 1 else { return .badArgument }
+    return services.webSockets.send(handle, WebSocket.Outgoing(bytes: bytes.bytes, isBinary: isBinary == 1))
+}
+
+private func wsClose(_ handle: vc_handle, _ code: UInt32, _ reason: vc_str) -> vc_status {
+    guard let services = HostServices.current else { return .closed }
+    // What an application may send (RFC 6455, 7.4), and what fits into a control frame (5.5).
+    let isSendable = (1000...1003).contains(code) || (1007...1011).contains(code) || (3000...4999).contains(code)
+    guard isSendable, reason.isValid, reason.length <= 123 else { return .badArgument }
+    return services.webSockets.close(handle, WebSocket.CloseRequest(code: UInt16(code), reason: reason.text()))
+}
+
+/// `/v1/listen?model=a`, without the fragment.
+private func pathAndQuery(of url: String) -> String? {
+    guard let parser = curl_url() else { return nil }
+    defer { curl_url_cleanup(parser) }
+    guard curl_url_set(parser, CURLUPART_URL, url, UInt32(CURLU_NON_SUPPORT_SCHEME)) == CURLUE_OK else { return nil }
+    func part(_ part: CURLUPart) -> String? {
+        var text: UnsafeMutablePointer<CChar>?
+        guard curl_url_get(parser, part, &text, 0) == CURLUE_OK, let text else { return nil }
+        defer { curl_free(text) }
+        return String(cString: text)
+    }
+    return (part(CURLUPART_PATH) ?? "/") + (part(CURLUPART_QUERY).map { "?" + $0 } ?? "")
+}

@@ -1,0 +1,164 @@
+import Testing
+
+@testable import Calls
+
+@Suite("A failure is not silence")
+struct ConversationFailureTests {
+    private let crashed = ProviderFailure(code: .crashed, retryable: false, message: "gone")
+
+    private func asked(_ chains: ProviderChains? = nil) -> ConversationBench {
+        var bench = ConversationBench({ $0.speculation.isEnabled = false }, chains: chains)
+        bench.send(.answered)
+        bench.says("what time is it", utterance: 1)
+        bench.pass(300)
+        return bench
+    }
+
+    @Test("A model that dies before a token is replaced at once")
+    func modelDies() {
+        var bench = asked()
+        let first = bench.lastRequest!
+        bench.send(.failed(first.provider, first.request.ticket, crashed))
+        #expect(bench.lastRequest?.provider.name == "l1")
+        bench.send(.languageModel(first.request.ticket, .delta("Late words of the dead.")))
+        bench.model("It is noon.")
+        bench.pass(2_000)
+        #expect(bench.history.last == Message(.agent, "It is noon."))
+    }
+
+    @Test("A model that may succeed is asked once more before the next")
+    func modelRetry() {
+        var bench = asked()
+        for expected in ["l0", "l1"] {
+            let last = bench.lastRequest!
+            let failure = ProviderFailure(code: .network, retryable: true, message: "reset")
+            bench.send(.failed(last.provider, last.request.ticket, failure))
+            #expect(bench.lastRequest?.provider.name == expected)
+        }
+    }
+
+    @Test("A model that declines passes the question on without a mark against it")
+    func declined() {
+        var bench = asked()
+        bench.model(done: .declined)
+        #expect(bench.lastRequest?.provider.name == "l1")
+        bench.model("It is noon.")
+        bench.pass(2_000)
+        bench.says("and now", utterance: 2)
+        bench.pass(300)
+        #expect(bench.lastRequest?.provider.name == "l0")
+        #expect(bench.conversation.record.failovers == 0 && bench.conversation.record.declines == 1)
+    }
+
+    @Test("When every model declines the caller is told, and the call goes on")
+    func allDecline() {
+        var bench = asked()
+        bench.model(done: .declined)
+        bench.model(done: .declined)
+        #expect(bench.notes.contains(.clip(turn: 1, .notUnderstood)))
+        bench.pass(3_000)
+        #expect(bench.record == nil && bench.conversation.agent == nil)
+    }
+
+    @Test("A model that says nothing is bridged within 1.2 s and given up in the end")
+    func silentModel() {
+        var bench = asked()
+        let asked = bench.now
+        while bench.lastHeardAt == nil { bench.pass(20) }
+        #expect(bench.lastHeardAt!.milliseconds(since: asked) <= 1_240)
+        bench.pass(40_000)
+        #expect(bench.hangUp == .providersFailed && bench.timers.isEmpty)
+        #expect(bench.notes.contains(.clip(turn: 1, .technicalGoodbye)))
+    }
+
+    @Test("When every model is dead the caller hears a goodbye at once")
+    func allModelsDead() {
+        var bench = asked()
+        for _ in 0..<2 {
+            let last = bench.lastRequest!
+            bench.send(.failed(last.provider, last.request.ticket, crashed))
+        }
+        bench.pass(40)
+        #expect(bench.lastHeardAt == bench.now)
+        bench.pass(1_200)
+        #expect(bench.record?.end == .host(.providersFailed))
+    }
+
+    @Test("A model that dies in the middle of an answer is continued by the next")
+    func modelDiesLate() {
+        var bench = asked()
+        let first = bench.lastRequest!
+        bench.model("It is noon. The shop is op", done: nil)
+        bench.send(.failed(first.provider, first.request.ticket, crashed))
+        let messages = bench.lastRequest!.request.messages
+        #expect(messages.suffix(2).first == Message(.agent, "It is noon. "))
+        bench.model("The shop is open.")
+        bench.pass(4_000)
+        #expect(bench.history.last == Message(.agent, "It is noon. The shop is open."))
+    }
+
+    @Test("What a dead voice has not said is said by the next")
+    func voiceDies() {
+        var bench = asked()
+        bench.samplesPerByte = nil
+        bench.model("It is noon. ", "The shop is open. ", "Goodbye.", done: nil)
+        let old = bench.texts.count
+        #expect(old == 2)
+        bench.samplesPerByte = 600
+        bench.send(.failed(Provider(kind: .textToSpeech, index: 0, name: "t0"), nil, crashed))
+        bench.model(done: .stop)
+        bench.pass(5_000)
+        #expect(bench.history.last == Message(.agent, "It is noon. The shop is open. Goodbye."))
+        let speakers = bench.actions.compactMap { if case .speak(let voice, _, _, _) = $0 { voice.name } else { nil } }
+        #expect(speakers == ["t0", "t0", "t1", "t1", "t1", "t1"])
+    }
+
+    @Test("A silent voice is bridged, replaced and heard")
+    func silentVoice() {
+        var bench = asked()
+        bench.samplesPerByte = nil
+        bench.model("It is noon.")
+        let from = bench.now
+        while bench.lastHeardAt == nil { bench.pass(20) }
+        #expect(bench.lastHeardAt!.milliseconds(since: from) <= 1_240)
+        bench.samplesPerByte = 600
+        bench.pass(6_000)
+        #expect(bench.history.last == Message(.agent, "It is noon."))
+    }
+
+    @Test("A recogniser that gives no answer twice is replaced")
+    func silentRecogniser() {
+        var bench = ConversationBench()
+        bench.send(.answered)
+        for _ in 0..<2 {
+            bench.startsSpeaking()
+            bench.pass(500)
+            bench.send(.voice(.stopped(speechEnd: bench.inbound, examined: bench.inbound)))
+            bench.pass(2_600)
+        }
+        #expect(bench.conversation.recognisers.current?.name == "s1")
+        bench.says("hello there", utterance: 1)
+        bench.pass(400)
+        #expect(bench.conversation.turns == 1)
+    }
+
+    @Test("Without any recogniser left the caller hears a goodbye")
+    func noRecogniser() {
+        var bench = ConversationBench()
+        bench.send(.answered)
+        for name in ["s0", "s1"] {
+            bench.send(.failed(Provider(kind: .speechToText, index: 0, name: name), nil, crashed))
+        }
+        bench.pass(2_000)
+        #expect(bench.record?.end == .host(.providersFailed))
+    }
+
+    @Test("A tool that does not answer is reported to the model as late")
+    func silentTool() {
+        var bench = asked()
+        let ticket = bench.lastRequest!.request.ticket
+        bench.send(.languageModel(ticket, .toolCall(ToolCall(id: "1", name: "look", arguments: "{}"))))
+        bench.pass(10_020)
+        #expect(bench.actions.contains { if case .toolResult(_, ticket, "1", _) = $0 { true } else { false } })
+    }
+}
