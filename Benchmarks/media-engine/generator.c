@@ -1,5 +1,6 @@
-// The callers: N streams of G.711, a packet every 20 ms each, fifty a millisecond for a thousand. What comes back is timed by
-// the kernel when it arrives (SO_TIMESTAMPNS), so that a late wake-up of this program is not taken for a late packet.
+// The callers: N streams of G.711, a packet every 20 ms each, fifty a millisecond for a thousand. What comes back is
+// timed by the kernel when it arrives (SO_TIMESTAMPNS), so that a late wake-up of this program is not taken for a late
+// packet.
 //
 // usage: generator STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE      prints one line of JSON
 #include "wire.h"

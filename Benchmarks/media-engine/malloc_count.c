@@ -1,5 +1,5 @@
-// Preloaded into the benchmark: counts the allocations of every thread, so that "the media thread does not allocate" is a
-// figure. Threads beyond the table are counted together in its last place.
+// Preloaded into the benchmark: counts the allocations of every thread, so that "the media thread does not allocate"
+// is a figure. Threads beyond the table are counted together in its last place.
 #define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
-// The reference: the least that a media engine in C can do for the same streams. One thread, one clock of 1 ms, recvmmsg on
-// the sockets that epoll names, µ-law decoded into a ring, a frame out of the ring into the playout, encoded and sent. No
-// jitter buffer that adapts, no latch, no concealment, no statistics, no negotiation.
+// The reference: the least that a media engine in C can do for the same streams. One thread, one clock of 1 ms,
+// recvmmsg on the sockets that epoll names, µ-law decoded into a ring, a frame out of the ring into the playout,
+// encoded and sent. No jitter buffer that adapts, no latch, no concealment, no statistics, no negotiation.
 //
 // usage: reference STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE      prints one line of JSON
 #include "wire.h"
@@ -57,7 +57,8 @@ int main(int argc, char **argv) {
     static uint8_t data[BATCH][1500];
     struct epoll_event ready[512];
     uint8_t packet[172] = {0x80, 0};
-    int64_t start = now_ns(), tick = start / 1000000 + 1, warm = start + 2000000000LL, cpu = 0, measured = 0, used = 0, wall = 0;
+    int64_t start = now_ns(), tick = start / 1000000 + 1, warm = start + 2000000000LL;
+    int64_t cpu = 0, measured = 0, used = 0, wall = 0;
     int64_t cool = start + (int64_t)(seconds + 2) * 1000000000LL, end = cool + 1000000000LL;
     while (1) {
         sleep_until(tick * 1000000);
@@ -85,7 +86,8 @@ int main(int argc, char **argv) {
                 for (int b = 0; b < BATCH; b++) {
                     vectors[b] = (struct iovec){data[b], 1500};
                     headers[b].msg_hdr = (struct msghdr){
-                        .msg_iov = &vectors[b], .msg_iovlen = 1, .msg_name = &senders[b], .msg_namelen = sizeof senders[b]};
+                        .msg_iov = &vectors[b], .msg_iovlen = 1,
+                        .msg_name = &senders[b], .msg_namelen = sizeof senders[b]};
                 }
                 int received = recvmmsg(s->socket, headers, BATCH, MSG_DONTWAIT, NULL);
                 for (int b = 0; b < received; b++) {

@@ -8,7 +8,7 @@
 const ort_api *ort_open(const char *path, char *reason, size_t reason_size) {
     if (access(path, R_OK) != 0) {
         snprintf(reason, reason_size,
-                 "there is no ONNX Runtime at %s: run services/setup, or set `runtime` to libonnxruntime.so's path", path);
+                 "there is no ONNX Runtime at %s: run services/setup, or set `runtime` to its path", path);
         return NULL;
     }
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

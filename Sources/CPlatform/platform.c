@@ -37,6 +37,7 @@ vch_datagram_batch *vch_datagram_batch_create(uint32_t capacity, uint32_t datagr
         header[i].msg_hdr.msg_iov = &vector[i];
         header[i].msg_hdr.msg_iovlen = 1;
         header[i].msg_hdr.msg_name = batch->senders + (size_t)i * VCH_ADDRESS_BYTES;
+        header[i].msg_hdr.msg_namelen = VCH_ADDRESS_BYTES;
     }
     return batch;
 }
@@ -45,13 +46,12 @@ void vch_datagram_batch_destroy(vch_datagram_batch *batch) { free(batch); }
 
 int vch_datagram_batch_receive(vch_datagram_batch *batch, int socket) {
     struct mmsghdr *header = batch->headers;
-    for (uint32_t i = 0; i < batch->capacity; i++) {
-        header[i].msg_hdr.msg_namelen = VCH_ADDRESS_BYTES;
-    }
     int received = recvmmsg(socket, header, batch->capacity, MSG_DONTWAIT, NULL);
     if (received <= 0) return 0;
     for (int i = 0; i < received; i++) {
         batch->counts[i] = header[i].msg_hdr.msg_flags & MSG_TRUNC ? UINT32_MAX : header[i].msg_len;
+        // The kernel wrote the length of this sender's address over the room there is for the next one's.
+        header[i].msg_hdr.msg_namelen = VCH_ADDRESS_BYTES;
     }
     return received;
 }

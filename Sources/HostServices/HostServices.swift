@@ -1,5 +1,6 @@
-// What the host offers to plugins, put together. C tables have no context, so the running set is global, like the handle
-// table is; `start` comes before the first plugin, `stop` after the last one. In between everything hangs on this object.
+// What the host offers to plugins, put together. C tables have no context, so the running set is global, like the
+// handle table is; `start` comes before the first plugin, `stop` after the last one. In between everything hangs on
+// this object.
 //
 // Nothing slow happens in `start`: curl and libwebsockets set themselves up on their own threads.
 

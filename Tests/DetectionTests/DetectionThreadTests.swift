@@ -61,6 +61,20 @@ struct DetectionThreadTests {
         provider.destroy()
     }
 
+    @Test("A call that is removed after the stop is answered all the same")
+    func removeAfterStop() throws {
+        let thread = DetectionThread(
+            detector: nil, configuration: DetectionConfiguration(name: "vad.test"), log: { _ in })
+        try thread.start()
+        let stream = try #require(thread.add(source: Recording([]), rateHz: 8000, session: nil) { _ in })
+        let answers = Mutex<[String]>([])
+        thread.stop { answers.withLock { $0.append("stop") } }
+        for _ in 0..<2000 where answers.withLock({ $0.isEmpty }) { usleep(5000) }
+        thread.remove(stream) { answers.withLock { $0.append("remove") } }
+        for _ in 0..<2000 where answers.withLock({ $0.count }) < 2 { usleep(5000) }
+        #expect(answers.withLock { $0 } == ["stop", "remove"])
+    }
+
     @Test("A rate that no detector takes is refused")
     func refusesRate() {
         let thread = DetectionThread(

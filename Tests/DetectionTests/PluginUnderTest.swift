@@ -72,7 +72,7 @@ final class ObjectUnderTest: Sendable {
         var numbers: [String: Double] = [:]
         /// Events that are still taken before AGAIN; nil for no limit.
         var credit: Int?
-        /// Called for each event before it is taken, on the plugin's thread.
+        /// Events of older ones are answered with CANCELED.
         var epoch: UInt64 = 0
         var gone = false
     }
@@ -228,12 +228,24 @@ private func findService(_ id: UnsafePointer<CChar>) -> UnsafeRawPointer? {
     }
 }
 
+private struct Description: @unchecked Sendable { let pointer: UnsafePointer<vc_provider> }
+private let loaded = Mutex<[String: Description]>([:])
+
 /// The built library of a plugin.
 struct PluginUnderTest {
     let description: UnsafePointer<vc_provider>
 
     init(_ name: String) throws {
-        let path = Self.buildFolder + "/lib\(name).so"
+        description = try loaded.withLock { plugins in
+            if let known = plugins[name] { return known }
+            let made = Description(pointer: try Self.load(Self.buildFolder + "/lib\(name).so"))
+            plugins[name] = made
+            return made
+        }.pointer
+    }
+
+    /// Once for each plugin, as the contract has it.
+    private static func load(_ path: String) throws -> UnsafePointer<vc_provider> {
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL), let symbol = dlsym(library, VC_PLUGIN_ENTRY) else {
             throw PluginRefusal(code: vc_status(VC_E_NOT_FOUND), message: String(cString: dlerror()))
         }
@@ -243,7 +255,7 @@ struct PluginUnderTest {
         guard status == vc_status(VC_OK), let provider = module?.pointee.providers?[0] else {
             throw PluginRefusal(code: status, message: "the entry function refused")
         }
-        description = provider
+        return provider
     }
 
     /// Where this very test was linked, which is where the plugins are too: the folder of the test bundle that is
@@ -358,6 +370,22 @@ struct SessionUnderTest {
     func cancel(epoch: UInt64) {
         object.state.withLock { $0.epoch = epoch }
         session.ops!.pointee.cancel!(session.state, epoch)
+    }
+
+    func speak(_ text: String, request: UInt64 = 1, epoch: UInt64 = 0, last: Bool = true) -> vc_status {
+        let ops = session.kind_ops!.assumingMemoryBound(to: vc_tts_ops.self)
+        var text = text
+        return text.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) {
+                let piece = vc_str(data: $0.baseAddress, length: UInt64($0.count))
+                return ops.pointee.speak!(session.state, request, epoch, piece, last ? UInt32(VC_TTS_LAST) : 0)
+            }
+        }
+    }
+
+    func credit(events: Int) {
+        object.state.withLock { $0.credit = events }
+        session.ops!.pointee.credit!(session.state, UInt32(events), 0)
     }
 
     /// Closes and destroys, in the order of the contract.

@@ -28,7 +28,8 @@ typealias AnswerRecorder = Recorder<Answer>
 @discardableResult
 func startRequest(
     _ owner: PluginObject, _ url: String, into recorder: AnswerRecorder, method: String = "GET", body: String = "",
-    headers: [(name: String, value: String)] = [], epoch: UInt64 = .max, deadlineMs: UInt32 = 0, firstByteMs: UInt32 = 0,
+    headers: [(name: String, value: String)] = [], epoch: UInt64 = .max, deadlineMs: UInt32 = 0,
+    firstByteMs: UInt32 = 0,
     onData: @escaping @convention(c) (UnsafeMutableRawPointer?, vc_handle, vc_str) -> Void = recordData
 ) -> (status: vc_status, handle: vc_handle) {
     var handle: vc_handle = 0
@@ -96,7 +97,9 @@ func recordData(_ context: UnsafeMutableRawPointer?, _ request: vc_handle, _ byt
         answer.chunks += 1
         answer.body += copy
         let words = String(decoding: copy.prefix(64), as: UTF8.self).split(whereSeparator: \.isWhitespace)
-        if words.count >= 3, words[0] == "data:", let sentNs = UInt64(words[2]) { answer.latenciesNs.append(now - sentNs) }
+        if words.count >= 3, words[0] == "data:", let sentNs = UInt64(words[2]) {
+            answer.latenciesNs.append(now - sentNs)
+        }
     }
 }
 

@@ -57,20 +57,25 @@ struct HTTPServiceTests {
     func headerInjection() {
         let owner = Stage.object()
         for (name, value) in [("X-A", "a\r\nX-B: b"), ("X A", "a"), ("", "a"), ("X-A", "a\0b")] {
-            let refused = startRequest(owner, "\(origin)/echo", into: AnswerRecorder(Answer()), headers: [(name, value)])
+            let refused = startRequest(
+                owner, "\(origin)/echo", into: AnswerRecorder(Answer()), headers: [(name, value)])
             #expect(refused.status == status(VC_E_ARGUMENT))
         }
         Stage.destroy(owner)
     }
 
-    @Test("URLs that are not absolute http are refused", arguments: ["", "/echo", "ftp://127.0.0.1/", "file:///etc/passwd", "http://a b/", "http://"])
+    @Test(
+        "URLs that are not absolute http are refused",
+        arguments: ["", "/echo", "ftp://127.0.0.1/", "file:///etc/passwd", "http://a b/", "http://"])
     func badURLs(_ url: String) {
         let owner = Stage.object(plugin: "badURLs")
         #expect(startRequest(owner, url, into: AnswerRecorder(Answer())).status == status(VC_E_ARGUMENT))
         Stage.destroy(owner)
     }
 
-    @Test("A status of the vendor is an answer and no error, and Retry-After reaches the plugin", arguments: [429, 500, 503])
+    @Test(
+        "A status of the vendor is an answer and no error, and Retry-After reaches the plugin",
+        arguments: [429, 500, 503])
     func statuses(_ code: UInt32) {
         let owner = Stage.object(plugin: "statuses-\(code)")
         let answer = exchange(owner, "\(origin)/status/\(code)")
@@ -233,7 +238,10 @@ struct HTTPServiceTests {
 
     @Test("The host's own machine is reached without the proxy of the environment")
     func loopbackWithoutProxy() throws {
-        for url in ["http://127.0.0.1/", "http://127.8.9.10:80/", "http://localhost:8080/", "http://[::1]/", "http://a.localhost/"] {
+        for url in [
+            "http://127.0.0.1/", "http://127.8.9.10:80/", "http://localhost:8080/", "http://[::1]/",
+            "http://a.localhost/",
+        ] {
             #expect(try #require(Origin(of: url, schemes: ["http"])).isLoopback)
         }
         for url in ["http://127.0.0.1.example.com/", "http://128.0.0.1/", "http://localhost.example.com/"] {
@@ -243,7 +251,8 @@ struct HTTPServiceTests {
 
     @Test("An error names the origin alone: no user, no password, no path")
     func originOfURL() throws {
-        let origin = try #require(Origin(of: "https://user:password@API.example.com:443/v1?key=k#f", schemes: ["https"]))
+        let origin = try #require(
+            Origin(of: "https://user:password@API.example.com:443/v1?key=k#f", schemes: ["https"]))
         #expect("\(origin)" == "https://api.example.com")
     }
 }

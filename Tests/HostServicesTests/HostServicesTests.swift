@@ -146,7 +146,8 @@ struct SettingsTests {
             fclose(file)
         }
         let store = SecretStore(
-            ["KEY": .file(path), "other/KEY": .environment("HOME"), "GONE": .file(path + "-gone")], redactor: Redactor())
+            ["KEY": .file(path), "other/KEY": .environment("HOME"), "GONE": .file(path + "-gone")], redactor: Redactor()
+        )
         write("first value\n")
         #expect(try store.value("KEY", section: "stt", listed: ["KEY"]) == Array("first value".utf8))
         write("second, longer value\r\n")

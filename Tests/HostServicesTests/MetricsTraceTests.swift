@@ -27,11 +27,16 @@ struct MetricsTests {
     @Test("The text is what Prometheus reads: sorted, escaped, with buckets that sum up")
     func exposition() throws {
         let registry = MetricsRegistry()
-        let histogram = try registry.define(.histogram, "turn_seconds", help: "From silence\nto speech", labels: [("name", "a\"b\\c\n")])
+        let histogram = try registry.define(
+            .histogram, "turn_seconds", help: "From silence\nto speech", labels: [("name", "a\"b\\c\n")])
         for value in [0.0005, 0.02, 0.020_1, 0.9, 1_000] { histogram.record(value) }
         try registry.define(.counter, "calls", help: "Calls").record(3)
         let text = registry.exposition
-        #expect(text.hasPrefix("# HELP calls_total Calls\n# TYPE calls_total counter\ncalls_total 3\n# HELP turn_seconds From silence\\nto speech\n# TYPE turn_seconds histogram\n"))
+        #expect(
+            text.hasPrefix(
+                "# HELP calls_total Calls\n# TYPE calls_total counter\ncalls_total 3\n"
+                    + "# HELP turn_seconds From silence\\nto speech\n# TYPE turn_seconds histogram\n"
+            ))
         let label = "name=\"a\\\"b\\\\c\\n\""
         #expect(text.contains("turn_seconds_bucket{\(label),le=\"0.001\"} 1\n"))
         #expect(text.contains("turn_seconds_bucket{\(label),le=\"0.02\"} 2\n"))
@@ -64,12 +69,14 @@ struct MetricsTests {
         let metrics = Stage.table(VC_SERVICE_METRICS, vc_metrics.self)
         let object = Stage.object(plugin: "org.acme.metrics", name: "stt.metrics")
         var first: vc_handle = 0
-        #expect(metrics.define(object.handle, UInt32(VC_METRIC_COUNTER), "words", "Words heard", &first) == status(VC_OK))
+        #expect(
+            metrics.define(object.handle, UInt32(VC_METRIC_COUNTER), "words", "Words heard", &first) == status(VC_OK))
         metrics.record(first, 2)
         Stage.destroy(object)
         let next = Stage.object(plugin: "org.acme.metrics", name: "stt.metrics")
         var second: vc_handle = 0
-        #expect(metrics.define(next.handle, UInt32(VC_METRIC_COUNTER), "words", "Words heard", &second) == status(VC_OK))
+        #expect(
+            metrics.define(next.handle, UInt32(VC_METRIC_COUNTER), "words", "Words heard", &second) == status(VC_OK))
         metrics.record(second, 3)
         metrics.record(0, 100)
         metrics.record(second + 4_000, 100)
@@ -83,10 +90,13 @@ struct MetricsTests {
         let metrics = Stage.table(VC_SERVICE_METRICS, vc_metrics.self)
         let object = Stage.object(plugin: "org.acme.refused", name: "stt.refused")
         var metric: vc_handle = 0
-        func define(_ type: Int, _ name: String) -> vc_status { metrics.define(object.handle, UInt32(type), name, "", &metric) }
+        func define(_ type: Int, _ name: String) -> vc_status {
+            metrics.define(object.handle, UInt32(type), name, "", &metric)
+        }
         #expect(define(2, "has-dash") == status(VC_E_ARGUMENT) && define(9, "x") == status(VC_E_ARGUMENT))
         #expect(define(3, "no_unit") == status(VC_E_ARGUMENT))
-        #expect(define(2, "refused_things_total") == status(VC_OK) && define(1, "refused_things") == status(VC_E_ARGUMENT))
+        #expect(
+            define(2, "refused_things_total") == status(VC_OK) && define(1, "refused_things") == status(VC_E_ARGUMENT))
         for number in 1..<32 { #expect(define(2, "refused_\(number)") == status(VC_OK)) }
         #expect(define(2, "refused_33") == status(VC_E_AGAIN))
         Stage.destroy(object)
@@ -105,7 +115,8 @@ struct TraceTests {
         service.end(span.span, detail: "cached")
         service.end(span.span, detail: "again")
         let spans = collected.state
-        #expect(spans.count == 1 && spans[0].name == "first token" && spans[0].detail == "cached" && spans[0].request == 4)
+        #expect(
+            spans.count == 1 && spans[0].name == "first token" && spans[0].detail == "cached" && spans[0].request == 4)
         #expect(spans[0].call == "call-9" && spans[0].provider == "llm.main" && spans[0].isComplete)
         #expect(spans[0].endNs - spans[0].beginNs >= 2_000_000)
         Stage.destroy(session)

@@ -1,4 +1,5 @@
-// A real server beside the test: a Python program of Tests/Peers, which picks its own port and ends with the test's process.
+// A real server beside the test: a Python program of Tests/Peers, which picks its own port and ends with the test's
+// process.
 
 import Glibc
 

@@ -1,5 +1,5 @@
-// What the tests of the services share: one running set of services, as in a host, and objects of a plugin that use them
-// through the C tables.
+// What the tests of the services share: one running set of services, as in a host, and objects of a plugin that use
+// them through the C tables.
 
 import Glibc
 import JSON
@@ -36,7 +36,8 @@ enum Stage {
         let path = "/tmp/vchost-test-\(getpid())-certificate.pem"
         let keyPath = "/tmp/vchost-test-\(getpid())-key.pem"
         run(
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+            "2",
             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", path, "-keyout", keyPath)
         return (path, keyPath)
     }()
@@ -117,7 +118,8 @@ func run(_ arguments: String...) {
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
     var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
     var pid = pid_t()
-    precondition(posix_spawnp(&pid, arguments[0], &actions, nil, &argv, environ) == 0, "\(arguments[0]) is not installed")
+    precondition(
+        posix_spawnp(&pid, arguments[0], &actions, nil, &argv, environ) == 0, "\(arguments[0]) is not installed")
     var outcome: Int32 = 0
     waitpid(pid, &outcome, 0)
     precondition(outcome == 0, "\(arguments[0]) failed")

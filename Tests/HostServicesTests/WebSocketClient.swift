@@ -57,7 +57,9 @@ func connectSocket(
 
 func sendText(_ socket: vc_handle, _ text: String) -> vc_status { lend(text) { Stage.webSocket.send(socket, $0, 0) } }
 
-func sendBytes(_ socket: vc_handle, _ bytes: [UInt8]) -> vc_status { lend(bytes) { Stage.webSocket.send(socket, $0, 1) } }
+func sendBytes(_ socket: vc_handle, _ bytes: [UInt8]) -> vc_status {
+    lend(bytes) { Stage.webSocket.send(socket, $0, 1) }
+}
 
 func closeSocket(_ socket: vc_handle, _ code: UInt32 = 1000, _ reason: String = "") -> vc_status {
     lend(reason) { Stage.webSocket.close(socket, code, $0) }

@@ -146,7 +146,8 @@ def serve(sock):
         accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         if parts.path == "/bad-accept":
             accept = accept[::-1]
-        answer = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
+        answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        answer += f"Sec-WebSocket-Accept: {accept}\r\n"
         if "sec-websocket-protocol" in headers:
             answer += f"Sec-WebSocket-Protocol: {headers['sec-websocket-protocol'].split(',')[0].strip()}\r\n"
         sock.sendall((answer + "\r\n").encode())

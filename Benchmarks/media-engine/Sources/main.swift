@@ -1,6 +1,6 @@
-// The engine under test: N calls negotiated by SDP, each of which speaks back what it hears. The echo runs on a thread of its
-// own, as a call would; what is measured is the media thread, whose processor time and allocations are read from the kernel
-// and from `malloc_count.c`.
+// The engine under test: N calls negotiated by SDP, each of which speaks back what it hears. The echo runs on a thread
+// of its own, as a call would; what is measured is the media thread, whose processor time and allocations are read
+// from the kernel and from `malloc_count.c`.
 //
 // usage: MediaBenchmark STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE      prints one line of JSON
 
@@ -73,7 +73,8 @@ func run() throws {
     for peer in peers {
         let stream = try engine.openStream()
         _ = try stream.answer(
-            to: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio \(peer) RTP/AVP 0\r\n")
+            to: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+                + "m=audio \(peer) RTP/AVP 0\r\n")
         streams.append(stream)
     }
     let ports = streams.map { "\($0.localAddress!.port)\n" }.joined()

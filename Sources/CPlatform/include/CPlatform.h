@@ -1,4 +1,5 @@
-/// @file The parts of Linux that Swift's Glibc module does not import: variadic calls, complex macros, newer system calls.
+/// @file The parts of Linux that Swift's Glibc module does not import: variadic calls, complex macros, newer system
+/// calls.
 ///
 /// Nothing here defines _GNU_SOURCE: with it glibc names the fields of fd_set differently, and Swift then sees two
 /// definitions of one type. What needs it is behind a function in platform.c.
@@ -30,8 +31,8 @@ typedef struct vch_datagram_batch {
 vch_datagram_batch *_Nullable vch_datagram_batch_create(uint32_t capacity, uint32_t datagram_bytes);
 void vch_datagram_batch_destroy(vch_datagram_batch *_Nullable batch);
 
-/// Receives what is waiting on a socket, up to the batch's capacity, without blocking. Returns the number of datagrams, 0
-/// when none is waiting or the socket reported an error of an earlier send (a closed port of the peer).
+/// Receives what is waiting on a socket, up to the batch's capacity, without blocking. Returns the number of
+/// datagrams, 0 when none is waiting or the socket reported an error of an earlier send (a closed port of the peer).
 int vch_datagram_batch_receive(vch_datagram_batch *_Nonnull batch, int socket);
 
 // MARK: Threads
@@ -49,7 +50,8 @@ int vch_make_this_thread_realtime(int priority);
 struct OpusEncoder;
 extern int opus_encoder_ctl(struct OpusEncoder *_Nonnull encoder, int request, ...);
 
-/// Sets one integer option of an Opus encoder (`OPUS_SET_..._REQUEST`). Returns an Opus error code, 0 when it was taken.
+/// Sets one integer option of an Opus encoder (`OPUS_SET_..._REQUEST`). Returns an Opus error code, 0 when it was
+/// taken.
 static inline int vch_opus_encoder_set(struct OpusEncoder *_Nonnull encoder, int request, int32_t value) {
     return opus_encoder_ctl(encoder, request, value);
 }

@@ -80,9 +80,10 @@ extension SettingKey {
 
     static let media: [SettingKey] = [
         SettingKey("bind_address", .text, "0.0.0.0", "The address on which RTP is received."),
-        SettingKey("advertised_address", .text, "", "The address written into SDP; else the one that routes to the peer."),
-        SettingKey("port_min", .integer(1024...65534), "20000", "The first RTP port; pairs of RTP and RTCP."),
-        SettingKey("port_max", .integer(1025...65535), "29999", "The last port."),
+        SettingKey("advertised_address", .text, "", "The address written into SDP; else that of the default route."),
+        SettingKey("port_min", .integer(1024...65534), "16384", "The first RTP port; pairs of RTP and RTCP."),
+        SettingKey("port_max", .integer(1025...65535), "32766", "The last port."),
+        SettingKey("threads", .integer(1...64), "1", "Media threads; one carries a thousand calls."),
         SettingKey("realtime", .flag, "yes", "Ask for real-time priority on media threads."),
     ]
 

@@ -1,13 +1,13 @@
 // How an answer gets from an I/O thread into a plugin.
 //
-// The contract lets one call at a time into an object, so whoever delivers may have to wait for the object's lock; and a
-// broken plugin may hold that lock for ever. The thread that serves everybody's sockets must not wait there. So each
+// The contract lets one call at a time into an object, so whoever delivers may have to wait for the object's lock; and
+// a broken plugin may hold that lock for ever. The thread that serves everybody's sockets must not wait there. So each
 // plugin has a lane: at most four threads, started when they are needed, that carry deliveries to its objects. Each
-// object has a mailbox which one thread at a time works on, so order is kept and a stuck session takes one thread. A plugin that
-// blocks all four stops its own deliveries and nobody else's.
+// object has a mailbox which one thread at a time works on, so order is kept and a stuck session takes one thread. A
+// plugin that blocks all four stops its own deliveries and nobody else's.
 //
-// Refused: delivering on the I/O thread (one stuck plugin stops every vendor), and one pool for all (four stuck sessions of
-// one plugin stop the rest just as well). The hand-over costs some 20 µs.
+// Refused: delivering on the I/O thread (one stuck plugin stops every vendor), and one pool for all (four stuck
+// sessions of one plugin stop the rest just as well). The hand-over costs some 20 µs.
 
 import Glibc
 import PluginABI
@@ -161,7 +161,9 @@ private final class Lane: Sendable {
         let needsThread = monitor.withLock { state in
             guard !state.isOver else { return false }
             state.ready.append(mailbox)
-            guard state.ready.count - state.head > state.idle + alsoFree, state.threads < Self.threadsMax else { return false }
+            guard state.ready.count - state.head > state.idle + alsoFree, state.threads < Self.threadsMax else {
+                return false
+            }
             state.threads += 1
             return true
         }

@@ -1,5 +1,5 @@
-// Rule 3 of the contract's growth (`vchost/abi.h`): a reader takes a smaller struct, whose missing end is zero, and a larger
-// one, whose unknown end it ignores.
+// Rule 3 of the contract's growth (`vchost/abi.h`): a reader takes a smaller struct, whose missing end is zero, and a
+// larger one, whose unknown end it ignores.
 
 import PluginABI
 

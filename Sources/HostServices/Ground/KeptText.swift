@@ -1,6 +1,6 @@
-// Text that a plugin may read until its object is destroyed: settings, the trace context. The object ends for the services
-// a little before the plugin's `destroy` is called, and the plugin may look until then; so the text goes when the object's
-// memory goes, which is later than both.
+// Text that a plugin may read until its object is destroyed: settings, the trace context. The object ends for the
+// services a little before the plugin's `destroy` is called, and the plugin may look until then; so the text goes when
+// the object's memory goes, which is later than both.
 
 import Glibc
 import PluginABI

@@ -1,7 +1,6 @@
 // A lock that can also wait. `Mutex` of the standard library cannot, and a semaphore beside it would have to be kept in
 // step with the state by hand. Only service threads wait here; media threads never come near.
 
-import CPlatform
 import Glibc
 
 /// A value behind a lock, and a way to sleep until it changes.

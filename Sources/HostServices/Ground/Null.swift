@@ -1,5 +1,5 @@
-// The contract says which pointers are never NULL, and Swift believes it. A plugin in C may still pass one, and is told so with
-// VC_E_ARGUMENT. The functions are not inlined, lest the optimiser believe it too and take the question away.
+// The contract says which pointers are never NULL, and Swift believes it. A plugin in C may still pass one, and is told
+// so with VC_E_ARGUMENT. The functions are not inlined, lest the optimiser believe it too and take the question away.
 
 @inline(never)
 func isNull(_ pointer: UnsafeRawPointer) -> Bool { UInt(bitPattern: pointer) == 0 }

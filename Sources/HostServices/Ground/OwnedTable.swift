@@ -1,10 +1,11 @@
 // What a service holds for a plugin: timers, requests, sockets, spans. Each has a handle, an owner and a limit.
 //
-// The handles have the form of those in `HandleTable`, slot below and generation above, with the kind of thing in the top
-// byte, so that a timer's handle given to `cancel` of a request is stale and not somebody else's request.
+// The handles have the form of those in `HandleTable`, slot below and generation above, with the kind of thing in the
+// top byte, so that a timer's handle given to `cancel` of a request is stale and not somebody else's request.
 //
 // Whatever an owner holds goes when it ends. Nothing can slip through: an entry that is made after the owner's clean-up
-// finds no set for that owner, makes a new one, registers its clean-up again, and an object that has ended calls it at once.
+// finds no set for that owner, makes a new one, registers its clean-up again, and an object that has ended calls it at
+// once.
 
 import PluginABI
 import Providers

@@ -1,7 +1,6 @@
 // A thread of the host's services. Swift's own concurrency is not used here: a thread that sleeps in `poll` or in a
 // plugin would take one of its pool's few threads away from everybody else.
 
-import CPlatform
 import Glibc
 
 /// Starts a named thread, and can wait for its end.
@@ -34,7 +33,15 @@ private final class ThreadStart: Sendable {
 
 private func runThread(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
     let start = Unmanaged<ThreadStart>.fromOpaque(context!).takeRetainedValue()
-    vch_name_this_thread(start.name)
+    setName(start.name)
     start.body()
     return nil
+}
+
+/// By its file: Swift's Glibc has neither `pthread_setname_np` nor `prctl`. A thread without a name works as well.
+private func setName(_ name: String) {
+    let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    _ = write(descriptor, name, name.utf8.count)
+    close(descriptor)
 }

@@ -8,7 +8,10 @@ extension ServiceFailure {
     /// - Parameters:
     ///   - hasAnswer: The status line had arrived.
     ///   - isConnected: The connection was made.
-    init(curl result: CURLcode, origin: Origin, deadlineMs: UInt32, isConnected: Bool, hasAnswer: Bool, httpStatus: UInt32) {
+    init(
+        curl result: CURLcode, origin: Origin, deadlineMs: UInt32, isConnected: Bool, hasAnswer: Bool,
+        httpStatus: UInt32
+    ) {
         let status: vc_status
         let message: String
         var isRetryable = true
@@ -25,25 +28,30 @@ extension ServiceFailure {
         case CURLE_OPERATION_TIMEDOUT:
             status = .timeout
             if hasAnswer {
-                message = "the answer of \(origin) was not complete after \(deadlineMs) ms: "
+                message =
+                    "the answer of \(origin) was not complete after \(deadlineMs) ms: "
                     + "raise the deadline or ask for less"
             } else if isConnected {
-                message = "\(origin) took the request and did not answer within \(deadlineMs) ms: "
+                message =
+                    "\(origin) took the request and did not answer within \(deadlineMs) ms: "
                     + "look at its load, or raise the deadline"
             } else {
-                message = "no connection to \(origin) within the deadline: check the address, the route and the firewall"
+                message =
+                    "no connection to \(origin) within the deadline: check the address, the route and the firewall"
             }
         case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
             status = .network
             isRetryable = false
-            message = "the certificate of \(origin) is not trusted: "
+            message =
+                "the certificate of \(origin) is not trusted: "
                 + "correct the host name, the certificate, or the machine's list of authorities"
         case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_USE_SSL_FAILED:
             status = .network
             message = "TLS with \(origin) could not be set up: is it a TLS port, and is its version of TLS recent?"
         case CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_PARTIAL_FILE, CURLE_HTTP2_STREAM:
             status = .network
-            message = hasAnswer
+            message =
+                hasAnswer
                 ? "\(origin) broke off in the middle of its answer: try again"
                 : "\(origin) closed the connection without an answer: try again, or look at its log"
         case CURLE_UNSUPPORTED_PROTOCOL, CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2, CURLE_BAD_CONTENT_ENCODING:

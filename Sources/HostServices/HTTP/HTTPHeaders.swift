@@ -1,5 +1,5 @@
-// Header fields on their way out, for HTTP and for the WebSocket's upgrade. A plugin builds values out of settings and of what
-// callers said, so a line break in one must not become another header (RFC 9110, 5.5).
+// Header fields on their way out, for HTTP and for the WebSocket's upgrade. A plugin builds values out of settings and
+// of what callers said, so a line break in one must not become another header (RFC 9110, 5.5).
 
 import PluginABI
 import Providers
@@ -32,7 +32,8 @@ enum HTTPHeaders {
             } catch {
                 return .failure(StatusFailure(status: services.refuse(error, for: owner)))
             }
-            guard value.utf8.count <= valueBytesMax, value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 }) else {
+            guard value.utf8.count <= valueBytesMax, value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 })
+            else {
                 return .failure(
                     refuse("the header \(name) has a control character or is larger than 16 KiB", owner, services))
             }

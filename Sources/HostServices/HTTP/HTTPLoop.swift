@@ -1,8 +1,8 @@
-// The I/O thread of HTTP: one curl multi handle, one connection pool for the whole host. Others talk to it through a list of
-// commands and a wake-up. It never takes an owner's lock and never calls a plugin.
+// The I/O thread of HTTP: one curl multi handle, one connection pool for the whole host. Others talk to it through a
+// list of commands and a wake-up. It never takes an owner's lock and never calls a plugin.
 //
-// curl's own poll is used, and not epoll with its socket interface: a host of 500 calls has some hundred requests under way,
-// for which both cost the same (`swift-on-linux.md` 5), and poll needs no timers of ours.
+// curl's own poll is used, and not epoll with its socket interface: a host of 500 calls has some hundred requests under
+// way, for which both cost the same (`swift-on-linux.md` 5), and poll needs no timers of ours.
 
 import Ccurl
 import Glibc
@@ -56,7 +56,8 @@ final class HTTPLoop: Sendable {
     private func run() {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
         guard let multi = curl_multi_init() else { preconditionFailure("curl has no memory for its first handle") }
-        // Idle connections that are kept, over all origins; and all connections: past them a request waits for its deadline.
+        // Idle connections that are kept, over all origins; and all connections: past them a request waits for its
+        // deadline.
         vc_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 256)
         vc_curl_multi_set_long(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, 1_024)
         var driver = HTTPDriver(multi: multi, limits: limits)
@@ -163,8 +164,8 @@ private struct HTTPDriver {
         }
     }
 
-    /// curl does not reuse a connection that was opened without a request, so the cheapest request goes first: HEAD of the
-    /// root. Whatever the answer is, the connection with its TLS session then waits in the pool.
+    /// curl does not reuse a connection that was opened without a request, so the cheapest request goes first: HEAD of
+    /// the root. Whatever the answer is, the connection with its TLS session then waits in the pool.
     private mutating func prewarm(_ outbound: HTTPRequest.Outbound, now: UInt64) {
         if let last = prewarmed[outbound.origin], now - last < Self.prewarmEveryNs { return }
         if prewarmed.count >= 256 { prewarmed = prewarmed.filter { now - $0.value < Self.prewarmEveryNs } }

@@ -1,9 +1,10 @@
 // One request: what is sent, what has come back and waits for the plugin.
 //
-// Two threads meet here. The I/O thread puts parts of the answer in, the plugin's lane takes them out and calls the plugin.
-// Between them is a bounded queue: when 256 KiB wait, curl is told to stop reading, so a slow plugin slows its own vendor down
-// and costs no memory. Everything that ends the request (cancel, its epoch, its owner) empties the queue under its lock, and
-// the lane looks at it under the owner's lock before each single call: nothing is called afterwards.
+// Two threads meet here. The I/O thread puts parts of the answer in, the plugin's lane takes them out and calls the
+// plugin. Between them is a bounded queue: when 256 KiB wait, curl is told to stop reading, so a slow plugin slows its
+// own vendor down and costs no memory. Everything that ends the request (cancel, its epoch, its owner) empties the
+// queue under its lock, and the lane looks at it under the owner's lock before each single call: nothing is called
+// afterwards.
 
 import Ccurl
 import Glibc

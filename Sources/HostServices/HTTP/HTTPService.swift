@@ -1,5 +1,5 @@
-// "vc.http/1": the door. Arguments are checked and copied here, on the plugin's thread; the rest happens on the I/O thread
-// (`HTTPLoop`) and on the plugin's lane (`HTTPRequest.deliver`).
+// "vc.http/1": the door. Arguments are checked and copied here, on the plugin's thread; the rest happens on the I/O
+// thread (`HTTPLoop`) and on the plugin's lane (`HTTPRequest.deliver`).
 
 import Glibc
 import PluginABI
@@ -8,7 +8,8 @@ import Synchronization
 
 let httpTable = ServiceTable(
     vc_http(
-        size: UInt32(MemoryLayout<vc_http>.size), reserved: 0, start: httpStart, cancel: httpCancel, prewarm: httpPrewarm))
+        size: UInt32(MemoryLayout<vc_http>.size), reserved: 0, start: httpStart, cancel: httpCancel,
+        prewarm: httpPrewarm))
 
 final class HTTPService: Sendable {
     /// The bound of the contract, `service/http.h`.

@@ -67,7 +67,8 @@ extension HTTPRequest {
         guard transfer.headerBytes <= limits.headerBytesMax, transfer.headers.count < limits.headersMax else {
             transfer.refusal = ServiceFailure(
                 code: .vendor,
-                message: "\(outbound.origin) sent more than \(limits.headersMax) headers or \(limits.headerBytesMax) bytes "
+                message:
+                    "\(outbound.origin) sent more than \(limits.headersMax) headers or \(limits.headerBytesMax) bytes "
                     + "of them: is it the right server?", protocolStatus: transfer.status)
             return false
         }

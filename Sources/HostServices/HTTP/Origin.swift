@@ -1,5 +1,5 @@
-// Scheme, host and port of a URL: what connections are pooled by, and the only part of a URL that is ever written into an
-// error or a log. Paths name customers, queries carry keys.
+// Scheme, host and port of a URL: what connections are pooled by, and the only part of a URL that is ever written into
+// an error or a log. Paths name customers, queries carry keys.
 
 import Ccurl
 

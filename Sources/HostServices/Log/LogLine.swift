@@ -1,6 +1,6 @@
 // How a log line looks. On a terminal a person reads it: time, level, who, what. Collectors get one JSON object a line.
-// Text of others stands in it (a vendor's message, a SIP header), so control characters are escaped in both forms: a line
-// break in a header must not become a line of the log that nobody wrote.
+// Text of others stands in it (a vendor's message, a SIP header), so control characters are escaped in both forms: a
+// line break in a header must not become a line of the log that nobody wrote.
 
 import Glibc
 import JSON
@@ -82,7 +82,8 @@ struct LogLine: Sendable {
     }
 
     private static func quotedIfNeeded(_ text: String) -> String {
-        let isPlain = !text.isEmpty && text.unicodeScalars.allSatisfy { $0 > " " && $0 != "\"" && $0 != "=" && $0 != "\u{7f}" }
+        let isPlain =
+            !text.isEmpty && text.unicodeScalars.allSatisfy { $0 > " " && $0 != "\"" && $0 != "=" && $0 != "\u{7f}" }
         return isPlain ? text : JSONValue.string(text).text
     }
 

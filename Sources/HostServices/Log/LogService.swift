@@ -17,7 +17,8 @@ private func logWrite(
         handle == 0 ? .init() : HandleTable.shared.resolve(handle).map { LogSubject($0) } ?? .init(name: "(gone)")
     var copies: [LogField] = []
     if let fields {
-        for index in 0..<min(Int(fieldCount), Logger.fieldsMax) where fields[index].name.isValid && fields[index].value.isValid {
+        for index in 0..<min(Int(fieldCount), Logger.fieldsMax)
+        where fields[index].name.isValid && fields[index].value.isValid {
             copies.append(
                 LogField(
                     fields[index].name.text(limit: 256),

@@ -1,6 +1,6 @@
-// The log of the whole host. Who writes a line never waits for the disk, the terminal or a collector that hangs: the line
-// goes into a bounded queue, and a thread of its own writes it. When the queue is full the newest lines are dropped, since
-// the oldest tell how the trouble began, and the log itself says how many are missing.
+// The log of the whole host. Who writes a line never waits for the disk, the terminal or a collector that hangs: the
+// line goes into a bounded queue, and a thread of its own writes it. When the queue is full the newest lines are
+// dropped, since the oldest tell how the trouble began, and the log itself says how many are missing.
 //
 // Media threads do not log at all: they count, and others tell of the counters.
 
@@ -116,8 +116,8 @@ public final class Logger: Sendable {
         write(.error, message(), fields, of: subject)
     }
 
-    /// A plugin's breach of contract: what it did, and what the contract says. The same breach of the same subject is told
-    /// once, because a plugin that does it once does it for every frame.
+    /// A plugin's breach of contract: what it did, and what the contract says. The same breach of the same subject is
+    /// told once, because a plugin that does it once does it for every frame.
     public func pluginFault(_ message: String, _ fields: LogField..., of subject: LogSubject) {
         let isNew = toldOnce.withLock { told in
             // Past the bound nothing new is told: a thousand different faults are a pattern that is visible by then.

@@ -1,5 +1,6 @@
-// Keeps known secrets out of the log, whoever writes them there: a plugin that logs its request, a vendor that repeats the
-// key in its error. Values shorter than six bytes are left alone, since redacting every "on" would hide more than it protects.
+// Keeps known secrets out of the log, whoever writes them there: a plugin that logs its request, a vendor that repeats
+// the key in its error. Values shorter than six bytes are left alone, since redacting every "on" would hide more than
+// it protects.
 
 import Glibc
 import Synchronization
@@ -50,7 +51,9 @@ public final class Redactor: Sendable {
             guard let base = utf8.baseAddress else { return nil }
             var start = 0
             while start + value.count <= utf8.count {
-                guard let hit = memchr(base + start, Int32(value[0]), utf8.count - value.count - start + 1) else { return nil }
+                guard let hit = memchr(base + start, Int32(value[0]), utf8.count - value.count - start + 1) else {
+                    return nil
+                }
                 let offset = UnsafeRawPointer(hit) - UnsafeRawPointer(base)
                 if memcmp(hit, value, value.count) == 0 { return offset..<offset + value.count }
                 start = offset + 1

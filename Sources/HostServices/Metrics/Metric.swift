@@ -1,8 +1,10 @@
-// One series of numbers, recorded without waiting: every record is one or two atomic additions, on any thread, the media
-// threads included. There is no lock and no retry loop on that path, so a scrape in progress costs nobody anything.
+// One series of numbers, recorded without waiting: every record is one or two atomic additions, on any thread, the
+// media threads included. There is no lock and no retry loop on that path, so a scrape in progress costs nobody
+// anything.
 //
-// Doubles cannot be added atomically without a loop. A sum is kept as two integers instead, the whole part and the fraction in
-// units of 2⁻³², each added by itself. A scrape between the two additions is off by less than one, once.
+// Doubles cannot be added atomically without a loop. A sum is kept as two integers instead, the whole part and the
+// fraction in units of 2⁻³², each added by itself. A scrape between the two additions is off by less than one,
+// once.
 
 import Glibc
 import Synchronization
@@ -25,7 +27,9 @@ public final class Metric: @unchecked Sendable {
         0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10, 30,
     ]
     /// A frame of G.711 up to an answer of ten minutes.
-    static let bytesBounds: [Double] = [64, 160, 320, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 16_777_216, 67_108_864]
+    static let bytesBounds: [Double] = [
+        64, 160, 320, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 16_777_216, 67_108_864,
+    ]
 
     let kind: Kind
     let name: String
@@ -49,8 +53,8 @@ public final class Metric: @unchecked Sendable {
         cells.deallocate()
     }
 
-    /// Adds to a counter, sets a gauge, observes in a histogram. Wait-free. What is no number is dropped, and so is what
-    /// would make a counter fall.
+    /// Adds to a counter, sets a gauge, observes in a histogram. Wait-free. What is no number is dropped, and so is
+    /// what would make a counter fall.
     public func record(_ value: Double) {
         switch kind {
         case .counter:

@@ -1,8 +1,8 @@
 // All series of the host, its own and those of plugins, and their text for Prometheus (exposition format 0.0.4).
 //
-// A series lives as long as the process: Prometheus wants counters that go on, so the next generation of a plugin continues
-// the numbers of the one before, under the same name and labels. That also makes handles simple: a number in a table that
-// only grows, and `record` needs no lock to find its series.
+// A series lives as long as the process: Prometheus wants counters that go on, so the next generation of a plugin
+// continues the numbers of the one before, under the same name and labels. That also makes handles simple: a number in
+// a table that only grows, and `record` needs no lock to find its series.
 
 import PluginABI
 import Synchronization
@@ -20,7 +20,7 @@ public final class MetricsRegistry: Sendable {
         public var description: String {
             switch self {
             case .badName(let name):
-                "\"\(name)\" cannot be the name of a metric: letters, digits and underscores, not beginning with a digit; "
+                "\"\(name)\" cannot be the name of a metric: letters, digits and underscores, no digit first; "
                     + "a histogram's name ends with _seconds or _bytes"
             case .otherKind(let name):
                 "the metric \(name) exists with another type: choose another name"

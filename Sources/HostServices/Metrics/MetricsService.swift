@@ -1,5 +1,5 @@
-// "vc.metrics/1". A plugin's metrics bear its id and its section as labels, and a prefix, so that no plugin can write into the
-// host's own numbers or be taken for them.
+// "vc.metrics/1". A plugin's metrics bear its id and its section as labels, and a prefix, so that no plugin can write
+// into the host's own numbers or be taken for them.
 
 import PluginABI
 import Providers
@@ -21,7 +21,9 @@ private func metricsDefine(
     _ metric: UnsafeMutablePointer<vc_handle>
 ) -> vc_status {
     guard let services = HostServices.current else { return .closed }
-    guard !isNull(name), !isNull(help), !isNull(metric), let kind = Metric.Kind(rawValue: type) else { return .badArgument }
+    guard !isNull(name), !isNull(help), !isNull(metric), let kind = Metric.Kind(rawValue: type) else {
+        return .badArgument
+    }
     metric.pointee = 0
     guard let object = HandleTable.shared.resolve(provider) else { return .stale }
     do throws(MetricsRegistry.Refusal) {

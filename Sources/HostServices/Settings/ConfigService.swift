@@ -1,5 +1,5 @@
-// "vc.config/1": single settings out of what the object was created with. The values were checked against the manifest's
-// schema and have their defaults before an object exists, so nothing is judged here.
+// "vc.config/1": single settings out of what the object was created with. The values were checked against the
+// manifest's schema and have their defaults before an object exists, so nothing is judged here.
 
 import JSON
 import PluginABI

@@ -8,7 +8,8 @@ let secretTable = ServiceTable(
     vc_secret(size: UInt32(MemoryLayout<vc_secret>.size), reserved: 0, with: secretWith))
 
 private func secretWith(
-    _ handle: vc_handle, _ name: UnsafePointer<CChar>, _ use: @escaping vc_secret_fn, _ context: UnsafeMutableRawPointer?
+    _ handle: vc_handle, _ name: UnsafePointer<CChar>, _ use: @escaping vc_secret_fn,
+    _ context: UnsafeMutableRawPointer?
 ) -> vc_status {
     guard let services = HostServices.current else { return .closed }
     guard !isNull(name), !isNullFunction(use) else { return .badArgument }

@@ -1,6 +1,6 @@
-// Credentials. The configuration holds references only, `env:NAME` or `file:PATH`, so a configuration can be shown, logged
-// and put under version control. The value is read when it is needed: a file that is replaced (Kubernetes, Vault's agent)
-// takes effect at the next request, without a reload. What was read once is known to the log's redactor.
+// Credentials. The configuration holds references only, `env:NAME` or `file:PATH`, so a configuration can be shown,
+// logged and put under version control. The value is read when it is needed: a file that is replaced (Kubernetes,
+// Vault's agent) takes effect at the next request, without a reload. What was read once is known to the log's redactor.
 
 import Glibc
 import Synchronization
@@ -67,7 +67,8 @@ public final class SecretStore: Sendable {
         files.withLock { $0 = [:] }
     }
 
-    /// The value of `name` for a provider whose manifest lists `listed`. The trailing line break of a file is not part of it.
+    /// The value of `name` for a provider whose manifest lists `listed`. The trailing line break of a file is not part
+    /// of it.
     func value(_ name: String, section: String, listed: [String]) throws(SecretFailure) -> [UInt8] {
         guard listed.contains(name) else { throw .notListed(name) }
         guard let reference = references.withLock({ $0["\(section)/\(name)"] ?? $0[name] }) else { throw .notSet(name) }
@@ -110,7 +111,8 @@ public final class SecretStore: Sendable {
             count += got
         }
         guard count <= Self.bytesMax else {
-            throw .unreadable("the secret \(name) in \(path) is larger than \(Self.bytesMax) bytes: is it the right file?")
+            throw .unreadable(
+                "the secret \(name) in \(path) is larger than \(Self.bytesMax) bytes: is it the right file?")
         }
         while count > 0, value[count - 1] == UInt8(ascii: "\n") || value[count - 1] == UInt8(ascii: "\r") { count -= 1 }
         guard count > 0 else { throw .unreadable("the secret \(name) is empty: \(path) has nothing in it") }

@@ -1,8 +1,8 @@
-// "vc.task/1": threads for work that computes or waits. One provider's tasks wait in a queue of its own, and the threads take
-// from the queues in turn, so a provider with 256 tasks does not make another wait for all of them.
+// "vc.task/1": threads for work that computes or waits. One provider's tasks wait in a queue of its own, and the
+// threads take from the queues in turn, so a provider with 256 tasks does not make another wait for all of them.
 //
-// A task that never returns keeps its thread; the contract gives it no deadline, and a thread cannot be ended from outside.
-// Half of the threads therefore are the most that one provider gets at a time.
+// A task that never returns keeps its thread; the contract gives it no deadline, and a thread cannot be ended from
+// outside. Half of the threads therefore are the most that one provider gets at a time.
 
 import Glibc
 import PluginABI
@@ -67,8 +67,8 @@ public final class TaskService: Sendable {
     }
 
     /// Waits until no task of `owner` runs any more. Whoever calls a plugin's `destroy` calls this first, after `end()`
-    /// and without holding the object's lock, since a task may wait for that. False when `timeoutMs` was not enough: the
-    /// object must then be left alone for ever.
+    /// and without holding the object's lock, since a task may wait for that. False when `timeoutMs` was not enough:
+    /// the object must then be left alone for ever.
     public func waitUntilIdle(_ owner: vc_handle, timeoutMs: UInt64) -> Bool {
         let deadlineNs = Monotonic.nowNs() + timeoutMs * 1_000_000
         return monitor.wait { state, now in
@@ -132,7 +132,8 @@ public final class TaskService: Sendable {
     }
 }
 
-private func taskRun(_ owner: vc_handle, _ work: @escaping vc_task_fn, _ context: UnsafeMutableRawPointer?) -> vc_status {
+private func taskRun(_ owner: vc_handle, _ work: @escaping vc_task_fn, _ context: UnsafeMutableRawPointer?) -> vc_status
+{
     guard let services = HostServices.current else { return .closed }
     guard !isNullFunction(work) else { return .badArgument }
     guard let object = HandleTable.shared.resolve(owner) else { return .stale }

@@ -1,6 +1,6 @@
-// Which timer is due, as a value: a binary heap by time, with numbers that tell timers of the same instant apart, so that
-// they fire in the order in which they were armed. Disarmed timers stay in the heap until their time comes, unless they
-// become the larger half of it: taking one out of the middle costs more than carrying it along.
+// Which timer is due, as a value: a binary heap by time, with numbers that tell timers of the same instant apart, so
+// that they fire in the order in which they were armed. Disarmed timers stay in the heap until their time comes, unless
+// they become the larger half of it: taking one out of the middle costs more than carrying it along.
 
 struct TimerQueue: Sendable {
     struct Entry: Sendable, Equatable {
@@ -51,7 +51,8 @@ struct TimerQueue: Sendable {
         var index = 0
         while true {
             var smallest = index
-            for child in [2 * index + 1, 2 * index + 2] where child < heap.count && heap[child].isBefore(heap[smallest]) {
+            for child in [2 * index + 1, 2 * index + 2] where child < heap.count && heap[child].isBefore(heap[smallest])
+            {
                 smallest = child
             }
             if smallest == index { return }

@@ -1,5 +1,5 @@
-// "vc.timer/1". One thread sleeps until the next timer is due and posts it to its owner's mailbox; the plugin's function
-// runs on a thread of that plugin's lane, so a plugin that hangs in a timer is late for itself only.
+// "vc.timer/1". One thread sleeps until the next timer is due and posts it to its owner's mailbox; the plugin's
+// function runs on a thread of that plugin's lane, so a plugin that hangs in a timer is late for itself only.
 
 import PluginABI
 import Providers

@@ -1,7 +1,7 @@
 // "vc.trace/1": spans of a session's work, handed to whoever collects them, and the W3C context of its call.
 //
-// The trace of a call needs no registry: its id is made from the call's id and a secret of this process, so that every session
-// of the call has the same one, and calls of two hosts never share one by accident.
+// The trace of a call needs no registry: its id is made from the call's id and a secret of this process, so that every
+// session of the call has the same one, and calls of two hosts never share one by accident.
 // https://www.w3.org/TR/trace-context/
 
 import PluginABI
@@ -9,7 +9,9 @@ import Providers
 import Synchronization
 
 let traceTable = ServiceTable(
-    vc_trace(size: UInt32(MemoryLayout<vc_trace>.size), reserved: 0, begin: traceBegin, end: traceEnd, context: traceContext))
+    vc_trace(
+        size: UInt32(MemoryLayout<vc_trace>.size), reserved: 0, begin: traceBegin, end: traceEnd, context: traceContext)
+)
 
 /// A finished piece of work.
 public struct TraceSpan: Sendable, Equatable {

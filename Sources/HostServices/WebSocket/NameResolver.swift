@@ -1,6 +1,6 @@
-// Host names for WebSockets. libwebsockets of Debian asks the system on its own thread and waits for the answer: one slow
-// name server would stop the sockets of all vendors. So names are resolved beforehand, each on a thread of its own, and
-// libwebsockets is given an address. (curl does the same inside.)
+// Host names for WebSockets. libwebsockets of Debian asks the system on its own thread and waits for the answer: one
+// slow name server would stop the sockets of all vendors. So names are resolved beforehand, each on a thread of its
+// own, and libwebsockets is given an address. (curl does the same inside.)
 
 import Glibc
 import Synchronization
@@ -67,7 +67,8 @@ final class NameResolver: Sendable {
         while let entry = next, addresses.count < addressesMax {
             var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
             let length = socklen_t(text.count)
-            if getnameinfo(entry.pointee.ai_addr, entry.pointee.ai_addrlen, &text, length, nil, 0, NI_NUMERICHOST) == 0 {
+            if getnameinfo(entry.pointee.ai_addr, entry.pointee.ai_addrlen, &text, length, nil, 0, NI_NUMERICHOST) == 0
+            {
                 let address = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
                 if !addresses.contains(address) { addresses.append(address) }
             }

@@ -1,7 +1,7 @@
 // One WebSocket, as its plugin and its I/O thread share it: messages on their way in and out.
 //
-// It has the same form as a request of HTTP. What came in waits in a bounded queue for the plugin's lane, and when more than
-// 1 MiB waits the socket is not read from; what goes out waits in a bounded queue for the socket.
+// It has the same form as a request of HTTP. What came in waits in a bounded queue for the plugin's lane, and when more
+// than 1 MiB waits the socket is not read from; what goes out waits in a bounded queue for the socket.
 
 import Glibc
 import PluginABI

@@ -1,6 +1,8 @@
-// The libwebsockets side of one socket. It lives on the I/O thread: connecting, joining fragments, pings, and the deadlines.
+// The libwebsockets side of one socket. It lives on the I/O thread: connecting, joining fragments, pings, and the
+// deadlines.
 //
-// Deadlines are our own timers and not libwebsockets' policies, which count in whole seconds and close without saying why.
+// Deadlines are our own timers and not libwebsockets' policies, which count in whole seconds and close without saying
+// why.
 
 import Clws
 import Glibc
@@ -69,7 +71,9 @@ extension WebSocket {
         info.ietf_version_or_minus_one = -1
         info.opaque_user_data = Unmanaged.passUnretained(self).toOpaque()
         // libwebsockets copies the texts only when it gets to them, and that may be in a later turn.
-        let texts = [address, target.path, target.origin.authority, target.protocols, "http/1.1", "client"].map { (text: String) in strdup(text)! }
+        let texts = [address, target.path, target.origin.authority, target.protocols, "http/1.1", "client"].map {
+            (text: String) in strdup(text)!
+        }
         info.address = UnsafePointer(texts[0])
         info.path = UnsafePointer(texts[1])
         info.host = UnsafePointer(texts[2])
@@ -84,7 +88,9 @@ extension WebSocket {
     }
 
     /// Adds our headers to the upgrade. False when there is no room.
-    func appendHeaders(_ wsi: OpaquePointer, _ next: UnsafeMutablePointer<UnsafeMutablePointer<UInt8>?>, _ room: Int) -> Bool {
+    func appendHeaders(_ wsi: OpaquePointer, _ next: UnsafeMutablePointer<UnsafeMutablePointer<UInt8>?>, _ room: Int)
+        -> Bool
+    {
         let end = next.pointee! + room
         for header in target.headers {
             let value = Array(header.value.utf8)
@@ -115,7 +121,8 @@ extension WebSocket {
             message = "\(origin) has no room for another connection (status 429): ask the vendor for a higher limit"
         case 0 where reason.contains("SSL") || reason.contains("certificate") || reason.contains("tls"):
             code = .network
-            message = "TLS with \(origin) could not be set up: check the host name, the certificate and the list of authorities"
+            message =
+                "TLS with \(origin) could not be set up: check the host name, the certificate and the authorities"
         case 0:
             code = .network
             message = "no WebSocket at \(origin): start the server, or correct the address or the firewall"
@@ -170,7 +177,9 @@ extension WebSocket {
         if link.owesPing {
             link.owesPing = false
             var frame = [UInt8](repeating: 0, count: pre)
-            let written = frame.withUnsafeMutableBufferPointer { lws_write(wsi, $0.baseAddress! + pre, 0, LWS_WRITE_PING) }
+            let written = frame.withUnsafeMutableBufferPointer {
+                lws_write(wsi, $0.baseAddress! + pre, 0, LWS_WRITE_PING)
+            }
             guard written >= 0 else { return false }
         } else if let message = nextOutgoing() {
             var frame = [UInt8](repeating: 0, count: pre) + message.bytes
@@ -186,7 +195,9 @@ extension WebSocket {
             lws_close_reason(wsi, lws_close_status(rawValue: UInt32(request.code)), &reason, reason.count)
             return false
         }
-        if link.owesPing || hasOutgoing || (closeRequest != nil && link.phase == .open) { lws_callback_on_writable(wsi) }
+        if link.owesPing || hasOutgoing || (closeRequest != nil && link.phase == .open) {
+            lws_callback_on_writable(wsi)
+        }
         return true
     }
 
@@ -206,7 +217,8 @@ extension WebSocket {
         link.wsi = nil
         if link.failure == nil, link.peerClose == nil, link.phase == .open {
             link.failure = ServiceFailure(
-                code: .network, message: "\(target.origin) broke the connection off without a close frame: connect again",
+                code: .network,
+                message: "\(target.origin) broke the connection off without a close frame: connect again",
                 isRetryable: true)
         }
         finish(link.failure, lws: lws)

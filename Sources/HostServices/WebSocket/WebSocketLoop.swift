@@ -1,6 +1,6 @@
 // The I/O thread of the vendors' WebSockets: one libwebsockets context, apart from those that carry media and from the
-// console's. Others talk to it through a list of commands and a wake-up. It never takes an owner's lock and never calls a
-// plugin.
+// console's. Others talk to it through a list of commands and a wake-up. It never takes an owner's lock and never calls
+// a plugin.
 
 import Clws
 import Glibc
@@ -182,7 +182,8 @@ private func webSocketEvent(
         socket.peerCloses(UnsafeRawBufferPointer(start: bytes, count: length))
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
         lws_set_opaque_user_data(wsi, nil)
-        let reason = bytes.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self) } ?? ""
+        let reason =
+            bytes.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self) } ?? ""
         socket.connectFailed(reason, httpStatus: lws_http_client_http_response(wsi), lws: lws)
     case LWS_CALLBACK_CLIENT_CLOSED, LWS_CALLBACK_CLOSED_CLIENT_HTTP, LWS_CALLBACK_WSI_DESTROY:
         lws_set_opaque_user_data(wsi, nil)

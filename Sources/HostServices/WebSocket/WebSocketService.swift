@@ -1,5 +1,5 @@
-// "vc.ws/1": the door. Arguments are checked and copied here, on the plugin's thread; the rest happens on the I/O thread
-// (`WebSocketLoop`, `WebSocketLink`) and on the plugin's lane (`WebSocket.deliver`).
+// "vc.ws/1": the door. Arguments are checked and copied here, on the plugin's thread; the rest happens on the I/O
+// thread (`WebSocketLoop`, `WebSocketLink`) and on the plugin's lane (`WebSocket.deliver`).
 
 import Ccurl
 import Glibc
@@ -78,7 +78,9 @@ private func wsConnect(
     guard let object = HandleTable.shared.resolve(owner) else { return .stale }
     func refuse(_ reason: String) -> vc_status { HTTPHeaders.refuse(reason, object, services).status }
 
-    guard request.url.isValid, request.protocols.isValid else { return refuse("a connection has a length without text") }
+    guard request.url.isValid, request.protocols.isValid else {
+        return refuse("a connection has a length without text")
+    }
     let url = request.url.text(limit: 16 << 10)
     guard let origin = Origin(of: url, schemes: ["ws", "wss"]), let path = pathAndQuery(of: url) else {
         return refuse("a WebSocket's URL must be absolute, ws or wss, without spaces, and of at most 8 KiB")
@@ -93,8 +95,12 @@ private func wsConnect(
     case .success(let copies): headers = copies
     case .failure(let failure): return failure.status
     }
-    guard headers.reduce(url.utf8.count, { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }) <= WebSocketService.headerBytesMax
-    else { return refuse("the URL and headers of a WebSocket may have \(WebSocketService.headerBytesMax) bytes together") }
+    guard
+        headers.reduce(url.utf8.count, { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 })
+            <= WebSocketService.headerBytesMax
+    else {
+        return refuse("the URL and headers of a WebSocket may have \(WebSocketService.headerBytesMax) bytes together")
+    }
     let target = WebSocket.Target(
         origin: origin, path: path, protocols: names.joined(separator: ","), headers: headers,
         connectMs: request.connect_ms == 0 ? WebSocketService.defaultConnectMs : request.connect_ms,

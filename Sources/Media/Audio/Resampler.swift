@@ -1,6 +1,6 @@
-// Any rate of a voice or a file to the rate of a call, by speexdsp: a windowed sinc with a state, so that a stream cut into
-// arbitrary pieces comes out as if it had not been cut. For the host's threads; the media thread only ever halves and doubles
-// (`HalfBandFilter`).
+// Any rate of a voice or a file to the rate of a call, by speexdsp: a windowed sinc with a state, so that a stream cut
+// into arbitrary pieces comes out as if it had not been cut. For the host's threads; the media thread only ever halves
+// and doubles (`HalfBandFilter`).
 
 import Cspeexdsp
 
@@ -69,7 +69,9 @@ public final class Resampler {
     }
 
     /// A whole signal at once.
-    public static func convert(_ samples: [Int16], from fromHz: Int, to toHz: Int, quality: Quality = .best) -> [Int16]? {
+    public static func convert(
+        _ samples: [Int16], from fromHz: Int, to toHz: Int, quality: Quality = .best
+    ) -> [Int16]? {
         guard let resampler = Resampler(from: fromHz, to: toHz, quality: quality) else { return nil }
         var output: [Int16] = []
         output.reserveCapacity(samples.count * toHz / fromHz + 64)

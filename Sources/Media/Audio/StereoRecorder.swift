@@ -1,6 +1,7 @@
-// A recording of both sides of a call: the caller on the left, the agent on the right, sample by sample as the engine's clock
-// had them. The media thread puts both frames of a tick into a ring; the housekeeper empties it into a file. A disk that is
-// too slow costs frames of the recording, which are counted and left silent, and never a frame of the call.
+// A recording of both sides of a call: the caller on the left, the agent on the right, sample by sample as the
+// engine's clock had them. The media thread puts both frames of a tick into a ring; the housekeeper empties it into a
+// file. A disk that is too slow costs frames of the recording, which are counted and left silent, and never a frame of
+// the call.
 
 import Glibc
 import Synchronization
@@ -40,11 +41,10 @@ public final class StereoRecorder: @unchecked Sendable {
 
     deinit { ring.deallocate() }
 
-    /// Ends the recording and completes the file. The stream should be closed, or 20 ms are given to the last frame.
+    /// Ends the recording and completes the file. Waits a few milliseconds for the media thread.
     public func finish() throws(WAVError) {
         stream.record(into: nil)
-        // The command is obeyed within a tick; afterwards nobody writes to the ring.
-        MonotonicClock.sleep(untilNs: MonotonicClock.now + 20 * MediaThread.tickNs)
+        stream.waitForCommands()
         stream.ownEngine.remove(self)
         drain()
         let path = path

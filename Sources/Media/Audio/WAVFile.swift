@@ -1,5 +1,5 @@
-// WAV, as far as telephony needs it: 16 bit PCM, one or two channels. Recordings and test callers, nothing else; a format
-// that needs more is converted before it comes here.
+// WAV, as far as telephony needs it: 16 bit PCM, one or two channels. Recordings and test callers, nothing else; a
+// format that needs more is converted before it comes here.
 
 import Glibc
 
@@ -58,7 +58,9 @@ public struct WAVFile: Sendable, Equatable {
         func little(_ offset: Int, _ count: Int) -> Int {
             (0..<count).reduce(0) { $0 | Int(bytes[offset + $1]) << (8 * $1) }
         }
-        guard bytes.count >= 12, bytes[0..<4].elementsEqual("RIFF".utf8), bytes[8..<12].elementsEqual("WAVE".utf8) else {
+        guard bytes.count >= 12, bytes[0..<4].elementsEqual("RIFF".utf8),
+            bytes[8..<12].elementsEqual("WAVE".utf8)
+        else {
             throw .notWAV(path)
         }
         var offset = 12

@@ -1,9 +1,9 @@
-// Between 8 and 16 kHz, on the media thread: a call that began with Opus at 16 kHz keeps that rate for its whole life, even
-// when a re-INVITE moves it to G.711, because its recogniser and voice were opened for it.
+// Between 8 and 16 kHz, on the media thread: a call that began with Opus at 16 kHz keeps that rate for its whole life,
+// even when a re-INVITE moves it to G.711, because its recogniser and voice were opened for it.
 //
-// A half-band filter of 31 taps (windowed sinc), every second of which is zero: 55 dB down from 4.6 kHz on, which is more
-// than G.711's own noise leaves to be heard. Everything else (a voice at 22.05 kHz, say) goes through `Resampler`, on other
-// threads.
+// A half-band filter of 31 taps (windowed sinc), every second of which is zero: 55 dB down from 4.6 kHz on, which is
+// more than G.711's own noise leaves to be heard. Everything else (a voice at 22.05 kHz, say) goes through
+// `Resampler`, on other threads.
 
 import Glibc
 

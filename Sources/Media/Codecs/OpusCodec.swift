@@ -1,8 +1,9 @@
-// libopus, as far as a telephone call needs it: mono, speech, 20 ms at a time, with its own loss concealment and in-band
-// redundancy (RFC 6716, RFC 7587). It decodes to and encodes from the conversation rate directly, so nothing is resampled.
+// libopus, as far as a telephone call needs it: mono, speech, 20 ms at a time, with its own loss concealment and
+// in-band redundancy (RFC 6716, RFC 7587). It decodes to and encodes from the conversation rate directly, so nothing
+// is resampled.
 //
-// States are created by whoever negotiates and used by the media thread; neither call allocates (libopus keeps its scratch
-// memory on the stack).
+// States are created by whoever negotiates and used by the media thread; neither call allocates (libopus keeps its
+// scratch memory on the stack).
 
 import CPlatform
 import Copus
@@ -23,7 +24,9 @@ struct OpusDecoder: ~Copyable {
     deinit { opus_decoder_destroy(state) }
 
     /// Decodes a packet and returns the number of samples, or nil when it is not Opus.
-    func decode(_ packet: UnsafePointer<UInt8>, count: Int, into samples: UnsafeMutablePointer<Int16>, limit: Int) -> Int? {
+    func decode(
+        _ packet: UnsafePointer<UInt8>, count: Int, into samples: UnsafeMutablePointer<Int16>, limit: Int
+    ) -> Int? {
         let decoded = opus_decode(state, packet, Int32(count), samples, Int32(limit), 0)
         return decoded > 0 ? Int(decoded) : nil
     }
@@ -35,7 +38,8 @@ struct OpusDecoder: ~Copyable {
         opus_decode(state, successor, Int32(successorCount), samples, Int32(count), successor == nil ? 0 : 1) > 0
     }
 
-    /// How long a packet plays, in ticks of 48 kHz, by its first bytes (RFC 6716 section 3.1), or nil when it is not Opus.
+    /// How long a packet plays, in ticks of 48 kHz, by its first bytes (RFC 6716 section 3.1), or nil when it is not
+    /// Opus.
     static func duration(of packet: UnsafeRawBufferPointer) -> Int? {
         guard let bytes = packet.baseAddress?.assumingMemoryBound(to: UInt8.self), packet.count > 0 else { return nil }
         let samples = opus_packet_get_nb_samples(bytes, Int32(packet.count), 48_000)
@@ -65,7 +69,9 @@ struct OpusEncoder: ~Copyable {
     deinit { opus_encoder_destroy(state) }
 
     /// Encodes 20, 40 or 60 ms and returns the number of bytes, or nil when libopus refuses.
-    func encode(_ samples: UnsafePointer<Int16>, count: Int, into packet: UnsafeMutablePointer<UInt8>, limit: Int) -> Int? {
+    func encode(
+        _ samples: UnsafePointer<Int16>, count: Int, into packet: UnsafeMutablePointer<UInt8>, limit: Int
+    ) -> Int? {
         let bytes = opus_encode(state, samples, Int32(count), packet, Int32(limit))
         return bytes > 0 ? Int(bytes) : nil
     }

@@ -1,7 +1,7 @@
 // What is heard for a packet that did not come: the last pitch period again, and again, ever quieter. Speech is nearly
-// periodic over 20 ms, so one lost packet is hardly noticed; after 60 ms whatever is repeated has become a buzz, so it has
-// faded to nothing by then. In the spirit of ITU-T G.711 Appendix I, without its delay: the joint is smoothed when audio
-// comes back, not before.
+// periodic over 20 ms, so one lost packet is hardly noticed; after 60 ms whatever is repeated has become a buzz, so it
+// has faded to nothing by then. In the spirit of ITU-T G.711 Appendix I, without its delay: the joint is smoothed when
+// audio comes back, not before.
 //
 // The pitch is found by normalised correlation over the last 35 ms, at every second sample: a few thousand
 // multiplications, only when a packet was lost.
@@ -18,11 +18,10 @@ struct PacketLossConcealer: ~Copyable {
     init(sampleRateHz: Int) {
         rate = sampleRateHz
         historyCount = sampleRateHz / 20
-        history = .allocate(capacity: historyCount)
-        history.initialize(repeating: 0, count: historyCount)
+        history = MediaMemory.allocate(Int16.self, count: historyCount)
     }
 
-    deinit { history.deallocate() }
+    deinit { MediaMemory.deallocate(history, count: historyCount) }
 
     /// Forgets what was heard: nothing may be repeated across a silence.
     mutating func reset() {

@@ -1,14 +1,14 @@
 // The only lock-free code of the media path, so that it has to be got right once.
 //
-// Every hand-over between a media thread and the rest of the host is one of these: commands to the engine, events to the
-// call, samples to the playout, frames to the call and to the detector. One producer thread; one or two consumer threads,
-// each of which reads everything, at its own speed.
+// Every hand-over between a media thread and the rest of the host is one of these: commands to the engine, events to
+// the call, samples to the playout, frames to the call and to the detector. One producer thread; one or two consumer
+// threads, each of which reads everything, at its own speed.
 //
-// Indices only grow (64 bits never wrap) and the position in the buffer is the index masked, so full and empty cannot be
-// mistaken for each other. The producer owns `head`. A reader owns its `tail`, with one exception: a ring of live audio
-// must drop its *oldest* element when a reader is too slow, and only the producer knows that. So `tail` carries a bit that
-// says "being read". The producer moves a tail on by compare-and-exchange and never while that bit is set; nobody ever
-// copies an element that is being overwritten, which a sequence lock could not promise.
+// Indices only grow (64 bits never wrap) and the position in the buffer is the index masked, so full and empty cannot
+// be mistaken for each other. The producer owns `head`. A reader owns its `tail`, with one exception: a ring of live
+// audio must drop its *oldest* element when a reader is too slow, and only the producer knows that. So `tail` carries
+// a bit that says "being read". The producer moves a tail on by compare-and-exchange and never while that bit is set;
+// nobody ever copies an element that is being overwritten, which a sequence lock could not promise.
 //
 // Refused: a mutex (a media thread would wait for a preempted reader) and a ring per reader (twice the memory and twice
 // the copying for the same audio).
@@ -45,20 +45,17 @@ struct LockFreeRing<Element: BitwiseCopyable>: @unchecked Sendable {
         self.capacity = capacity
         self.readers = readers
         mask = UInt64(capacity - 1)
-        buffer = .allocate(capacity: capacity)
-        // Touched now, so that the first lap of a media thread takes no page faults.
-        UnsafeMutableRawPointer(buffer).initializeMemory(
-            as: UInt8.self, repeating: 0, count: capacity * MemoryLayout<Element>.stride)
+        // Zeroed, and so touched now: the first lap of a media thread takes no page faults.
+        buffer = MediaMemory.allocate(Element.self, count: capacity)
         let words = Self.indexStride * (1 + readers)
-        indices = UnsafeMutableRawPointer.allocate(byteCount: words * 8, alignment: 64)
-            .bindMemory(to: Atomic<UInt64>.self, capacity: words)
+        indices = MediaMemory.allocate(Atomic<UInt64>.self, count: words)
         for word in 0..<words { (indices + word).initialize(to: Atomic(0)) }
     }
 
     /// Frees the memory. No thread may use any copy of this handle afterwards.
     func deallocate() {
-        buffer.deallocate()
-        UnsafeMutableRawPointer(indices).deallocate()
+        MediaMemory.deallocate(buffer, count: capacity)
+        MediaMemory.deallocate(indices, count: Self.indexStride * (1 + readers))
     }
 
     /// Bytes of memory that a ring of this shape takes.

@@ -6,8 +6,8 @@ public struct MediaConfiguration: Sendable {
     public var bindAddress = "127.0.0.1"
     /// The address in digits that peers are told, behind a NAT or a load balancer; nil: `bindAddress`.
     public var advertisedAddress: String?
-    /// UDP ports; each stream takes an even one and the next. Nil: the kernel chooses. The default holds 8,191 pairs, all
-    /// below the ports that Linux hands out by itself.
+    /// UDP ports; each stream takes an even one and the next. Nil: the kernel chooses. The default holds 8,191 pairs,
+    /// all below the ports that Linux hands out by itself.
     public var portRange: ClosedRange<UInt16>? = 16_384...32_766
     /// Media threads. One carries a thousand calls.
     public var threads = 1
@@ -36,9 +36,9 @@ public struct StreamOptions: Sendable {
     public var kind: Kind = .rtp()
     /// Codecs in the order in which we offer them; nil: the configuration's.
     public var codecs: [AudioCodec]?
-    /// Event descriptors (`eventfd`, made by the caller, open until the stream is closed) that are written to when there is
-    /// an event or an outbound frame, an inbound frame for the call, one for the detector. -1: none. Several streams may
-    /// share one; it is then written to once a tick.
+    /// Event descriptors (`eventfd`, made by the caller, open until the stream is closed) that are written to when
+    /// there is an event or an outbound frame, an inbound frame for the call, one for the detector. -1: none. Several
+    /// streams may share one; it is then written to once a tick.
     public var eventWake: Int32 = -1
     public var callFrameWake: Int32 = -1
     public var detectorFrameWake: Int32 = -1

@@ -3,19 +3,19 @@
 //              datagrams                                                        two readers, each at its own pace
 //   peer ─► socket ─► latch ─► statistics ─► jitter buffer ─► decoder ─┬─► frames ─┬─► the call
 //              │          (who may speak)    (RTP, RFC 3550)     │     │           └─► the detector
-//              │                                                 └─ concealment,   digits, silence, source ─► events ─► the call
+//              │                                                 └─ concealment,   digits, silence ─► events ─► the call
 //              │                                                    time correction
 //   peer ◄─ socket ◄─ encoder ◄─ playout ◄─ samples ◄── write(samples, epoch) ── the voice
 //                                   ▲  └─► played position ──► the call
 //                                   └── pause, resume, flush (through the command ring)
 //
 // What is here is the outside: opening and closing, negotiation's results, threads. What happens every 20 ms is in
-// `MediaThread` and `StreamSlot`; what is decided there is in values that know no socket: `SourceLatch`, `JitterBuffer`,
-// `StreamReceiver`, `Playout`, `TelephoneEventReceiver`, `RTCPReporter`, `SDPNegotiator`.
+// `MediaThread` and `StreamSlot`; what is decided there is in values that know no socket: `SourceLatch`,
+// `JitterBuffer`, `StreamReceiver`, `Playout`, `TelephoneEventReceiver`, `RTCPReporter`, `SDPNegotiator`.
 //
-// Three sorts of threads meet. Media threads own the streams and never wait. The host's threads talk to them through rings:
-// commands in, events and frames out. The housekeeper, one thread without deadlines, frees what media threads return and
-// empties recordings. A stream's memory is made before its media thread sees it and freed after.
+// Three sorts of threads meet. Media threads own the streams and never wait. The host's threads talk to them through
+// rings: commands in, events and frames out. The housekeeper, one thread without deadlines, frees what media threads
+// return and empties recordings. A stream's memory is made before its media thread sees it and freed after.
 //
 // Refused: a socket shared by all calls (one system call would serve many, but each call needs its own port to be told
 // apart behind a NAT), io_uring (often forbidden in containers), and a thread for each call (a thousand clocks).
@@ -110,8 +110,8 @@ public final class MediaEngine: Sendable {
         state.withLock { $0.state.threads = [] }
     }
 
-    /// Opens a stream. It carries audio once it is negotiated (`answer`, or `offer` and `accept`); one for a transport with
-    /// frames of its own carries it at once.
+    /// Opens a stream. It carries audio once it is negotiated (`answer`, or `offer` and `accept`); one for a transport
+    /// with frames of its own carries it at once.
     public func openStream(_ options: StreamOptions = StreamOptions()) throws(MediaError) -> MediaStream {
         let timeouts = MediaTimeouts(
             firstPacketNs: Int64(configuration.firstPacketTimeoutMs) * 1_000_000,
@@ -155,9 +155,21 @@ public final class MediaEngine: Sendable {
     }
 
     /// Hands a command to a media thread. The ring is emptied every millisecond; when it is full that thread is starved of
-    /// its processor, and waiting a tick is all that can be done.
+    /// its processor, and waiting a tick is all that can be done. After `stop` nobody listens, and nothing is lost by it.
     func post(_ command: MediaCommand, to thread: MediaThread) {
         while !commandLock.withLock({ _ in thread.commands.push(command) }) {
+            guard state.withLock({ $0.state.isRunning }) else { return }
+            MonotonicClock.sleep(untilNs: MonotonicClock.now + MediaThread.tickNs)
+        }
+    }
+
+    /// Waits until a media thread has taken every command, and then for the tick in which it took the last one.
+    func waitForCommands(of thread: MediaThread) {
+        repeat {
+            MonotonicClock.sleep(untilNs: MonotonicClock.now + MediaThread.tickNs)
+        } while thread.commands.count() > 0 && state.withLock({ $0.state.isRunning })
+        let seen = thread.figures.get(.ticks)
+        while thread.figures.get(.ticks) < seen + 2, state.withLock({ $0.state.isRunning }) {
             MonotonicClock.sleep(untilNs: MonotonicClock.now + MediaThread.tickNs)
         }
     }
@@ -214,7 +226,7 @@ public final class MediaEngine: Sendable {
                 case .slot(let slot): discard(slot)
                 case .receiver(let receiver):
                     receiver.deinitialize(count: 1)
-                    receiver.deallocate()
+                    MediaMemory.deallocate(receiver, count: 1)
                 case .encoder(let encoder):
                     encoder.deinitialize(count: 1)
                     encoder.deallocate()
@@ -258,8 +270,8 @@ public struct MediaEngineStatistics: Sendable {
     public internal(set) var stalls: UInt64 = 0
     /// Time spent working.
     public internal(set) var busyNs: UInt64 = 0
-    /// For each thread: 0 when it runs with real-time priority, -1 when none was asked for, else the errno of the refusal
-    /// (EPERM: the process lacks CAP_SYS_NICE or an RLIMIT_RTPRIO).
+    /// For each thread: 0 when it runs with real-time priority, -1 when none was asked for, else the errno of the
+    /// refusal (EPERM: the process lacks CAP_SYS_NICE or an RLIMIT_RTPRIO).
     public internal(set) var realtimeErrors: [Int32] = []
 
     init(pacing: PacingHistogram) { self.pacing = pacing }

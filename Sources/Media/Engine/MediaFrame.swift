@@ -1,5 +1,5 @@
-// Twenty milliseconds of a caller's audio, as both readers of a stream get it. A value without references: it is copied out
-// of a ring and belongs to whoever copied it.
+// Twenty milliseconds of a caller's audio, as both readers of a stream get it. A value without references: it is
+// copied out of a ring and belongs to whoever copied it.
 
 /// 20 ms of inbound audio: 16 bit, one channel, at the stream's conversation rate.
 public struct MediaFrame: Sendable, BitwiseCopyable {
@@ -12,14 +12,15 @@ public struct MediaFrame: Sendable, BitwiseCopyable {
         public init(rawValue: UInt8) { self.rawValue = rawValue }
         /// At least a part was made up for a packet that did not come.
         public static let concealed = Flags(rawValue: 1)
-        /// The sender's timeline was cut before this frame: another source, or a jump. `position` goes on without a gap.
+        /// The sender's timeline was cut before this frame: another source, or a jump. `position` goes on without a
+        /// gap.
         public static let discontinuity = Flags(rawValue: 2)
         /// Silence that we put here: the peer sent nothing (before its first packet, on hold, between talk spurts).
         public static let silenceFill = Flags(rawValue: 4)
     }
 
-    /// The first sample, counted from 0 at the start of the stream. Frames follow each other without gaps, so only frames
-    /// that a reader was too slow to take are ever missing from this count.
+    /// The first sample, counted from 0 at the start of the stream. Frames follow each other without gaps, so only
+    /// frames that a reader was too slow to take are ever missing from this count.
     public internal(set) var position: UInt64 = 0
     /// When the first sample arrived, on `MonotonicClock`: now, less the time that it was held back.
     public internal(set) var captureNs: Int64 = 0
@@ -44,5 +45,14 @@ extension UnsafeMutablePointer where Pointee == MediaFrame {
     var samples: UnsafeMutablePointer<Int16> {
         let offset = MemoryLayout<MediaFrame>.offset(of: \MediaFrame.samples)!
         return (UnsafeMutableRawPointer(self) + offset).assumingMemoryBound(to: Int16.self)
+    }
+
+    /// Copies a frame without the room behind its samples. A thousand rings are larger than any cache, so every line of
+    /// memory that is not touched counts.
+    @inline(__always)
+    func copy(from frame: UnsafeMutablePointer<MediaFrame>) {
+        let header = MemoryLayout<MediaFrame>.offset(of: \MediaFrame.samples)!
+        UnsafeMutableRawPointer(self).copyMemory(
+            from: UnsafeRawPointer(frame), byteCount: header + Int(frame.pointee.sampleCount) * 2)
     }
 }

@@ -107,7 +107,9 @@ public final class MediaStream: Sendable {
 
     private func apply(_ parameters: MediaParameters, _ state: inout Negotiation) throws(MediaError) {
         guard !state.isClosed else { throw .notRunning }
-        if !state.hasReceiver, wantedRateHz == nil { rate.store(parameters.codec.conversationRateHz, ordering: .relaxed) }
+        if !state.hasReceiver, wantedRateHz == nil {
+            rate.store(parameters.codec.conversationRateHz, ordering: .relaxed)
+        }
         let clock = parameters.codec.clockRateHz
         var receiver: UnsafeMutablePointer<StreamReceiver>?
         var encoder: UnsafeMutablePointer<OpusEncoder>?
@@ -115,13 +117,20 @@ public final class MediaStream: Sendable {
             guard let made = StreamReceiver(codec: parameters.codec, sampleRateHz: sampleRateHz) else {
                 throw .outOfMemory
             }
-            receiver = .allocate(capacity: 1)
+            receiver = MediaMemory.allocate(StreamReceiver.self, count: 1)
             receiver!.initialize(to: made)
             state.receiverClockRateHz = clock
             state.hasReceiver = true
         }
         if parameters.codec == .opus, !state.hasEncoder {
-            guard let made = OpusEncoder(sampleRateHz: sampleRateHz) else { throw .outOfMemory }
+            guard let made = OpusEncoder(sampleRateHz: sampleRateHz) else {
+                if let receiver {
+                    receiver.deinitialize(count: 1)
+                    MediaMemory.deallocate(receiver, count: 1)
+                    state.receiverClockRateHz = 0
+                }
+                throw .outOfMemory
+            }
             encoder = .allocate(capacity: 1)
             encoder!.initialize(to: made)
             state.hasEncoder = true
@@ -131,8 +140,8 @@ public final class MediaStream: Sendable {
 
     // MARK: Playout
 
-    /// Queues the agent's audio, at `sampleRateHz`, and says how much was taken: two seconds at 16 kHz are the most that is
-    /// held, four at 8 kHz.
+    /// Queues the agent's audio, at `sampleRateHz`, and says how much was taken: two seconds at 16 kHz are the most
+    /// that is held, four at 8 kHz.
     ///
     /// The first audio of a higher epoch ends the one before at its last sample; `flush` is for cutting it off.
     public func write(_ samples: UnsafeBufferPointer<Int16>, epoch: UInt64) -> PlayoutWrite {
@@ -159,8 +168,8 @@ public final class MediaStream: Sendable {
     /// Goes on at exactly the sample before which it paused.
     public func resume() { engine.post(.resume(memory.slot), to: thread) }
 
-    /// Drops everything that belongs to epochs before `epoch`, now and whatever is still written of them, within the frame,
-    /// and ends a pause. An epoch that was playing becomes `MediaEvent.playoutFlushed`.
+    /// Drops everything that belongs to epochs before `epoch`, now and whatever is still written of them, within the
+    /// frame, and ends a pause. An epoch that was playing becomes `MediaEvent.playoutFlushed`.
     public func flush(before epoch: UInt64, decidedAtNs: Int64 = MonotonicClock.now) {
         let narrow = PlayoutWriter.narrow(epoch)
         writer.withLock { $0.refuse(before: narrow) }
@@ -175,8 +184,8 @@ public final class MediaStream: Sendable {
 
     // MARK: Digits and events
 
-    /// Sends digits as telephone events (RFC 4733) instead of the voice, which waits; `MediaEvent.digitsSent` tells the end.
-    /// False, and nothing is sent, when the peer takes none or a character is no key.
+    /// Sends digits as telephone events (RFC 4733) instead of the voice, which waits; `MediaEvent.digitsSent` tells
+    /// the end. False, and nothing is sent, when the peer takes none or a character is no key.
     public func sendDTMF(_ digits: String) -> Bool {
         let keys = digits.compactMap(DTMFDigit.init)
         guard keys.count == digits.count, keys.count <= TelephoneEventSender.queueLimit,
@@ -212,6 +221,9 @@ public final class MediaStream: Sendable {
     }
 
     var ownEngine: MediaEngine { engine }
+
+    /// Returns when the media thread has obeyed everything that was asked of it so far.
+    func waitForCommands() { engine.waitForCommands(of: thread) }
 }
 
 /// One reader of a stream's inbound frames.
@@ -224,8 +236,8 @@ public struct InboundReader: Sendable {
         self.reader = reader
     }
 
-    /// The oldest frame that this reader did not take yet. The last 64 are kept, 1.28 s; a gap in the positions shows what
-    /// was missed.
+    /// The oldest frame that this reader did not take yet. The last 64 are kept, 1.28 s; a gap in the positions shows
+    /// what was missed.
     public func next() -> MediaFrame? { memory.inbound.pop(reader: reader) }
 
     /// Frames that wait.

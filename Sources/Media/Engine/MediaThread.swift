@@ -1,14 +1,15 @@
-// The thread that owns the clock. It wakes every millisecond at an absolute deadline; each stream belongs to one of the twenty
-// milliseconds, the emptiest when it was opened, so a thousand calls are fifty a tick and not a thousand at once.
+// The thread that owns the clock. It wakes every millisecond at an absolute deadline; each stream belongs to one of
+// the twenty milliseconds, the emptiest when it was opened, so a thousand calls are fifty a tick and not a thousand at
+// once.
 //
-//   every tick:  commands → send the tick's streams → take in all datagrams → produce the tick's inbound frames → wake readers
+//   every tick:  commands → send the tick's streams → take in all datagrams → produce the tick's frames → wake readers
 //
 // Sending comes first because it alone is heard when it is late. After a stall (the machine was suspended, or another
-// real-time thread had the core) up to five frames are caught up; beyond that the timelines jump, for a burst of old audio
-// is worse than a gap.
+// real-time thread had the core) up to five frames are caught up; beyond that the timelines jump, for a burst of old
+// audio is worse than a gap.
 //
-// Nothing here locks, allocates, logs or waits for anybody. Memory comes in and goes out through rings: streams and codec
-// states are made by those who open and negotiate, and returned to the housekeeper, which frees them.
+// Nothing here locks, allocates, logs or waits for anybody. Memory comes in and goes out through rings: streams and
+// codec states are made by those who open and negotiate, and returned to the housekeeper, which frees them.
 
 import CPlatform
 import Glibc
@@ -64,7 +65,9 @@ struct MediaThreadScratch: BitwiseCopyable {
         counts.deallocate()
     }
 
-    func clearAgentFrame() { UnsafeMutableRawPointer(agentFrame).initializeMemory(as: UInt8.self, repeating: 0, count: 640) }
+    func clearAgentFrame() {
+        UnsafeMutableRawPointer(agentFrame).initializeMemory(as: UInt8.self, repeating: 0, count: 640)
+    }
 
     func keepAgentFrame(_ samples: UnsafePointer<Int16>, count: Int) {
         UnsafeMutableRawPointer(agentFrame).copyMemory(from: samples, byteCount: count * 2)
@@ -142,7 +145,9 @@ final class MediaThread: @unchecked Sendable {
     private var thread = pthread_t()
 
     init(index: Int, streamLimit: Int, realtimePriority: Int, housekeeperWake: Int32) throws(MediaError) {
-        guard let batch = vch_datagram_batch_create(Self.datagramsAtOnce, Self.datagramBytes) else { throw .outOfMemory }
+        guard let batch = vch_datagram_batch_create(Self.datagramsAtOnce, Self.datagramBytes) else {
+            throw .outOfMemory
+        }
         self.batch = batch
         self.index = index
         self.streamLimit = streamLimit
@@ -187,7 +192,8 @@ final class MediaThread: @unchecked Sendable {
 
     fileprivate func run() {
         vch_name_this_thread("vchost-media-\(index)")
-        figures.set(.realtimeErrno, Int64(realtimePriority > 0 ? vch_make_this_thread_realtime(Int32(realtimePriority)) : -1))
+        let refusal = realtimePriority > 0 ? vch_make_this_thread_realtime(Int32(realtimePriority)) : -1
+        figures.set(.realtimeErrno, Int64(refusal))
         var tick = MonotonicClock.now / Self.tickNs + 1
         while !isStopping.load(ordering: .relaxed) {
             MonotonicClock.sleep(untilNs: tick &* Self.tickNs)

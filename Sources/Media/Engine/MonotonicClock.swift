@@ -1,5 +1,5 @@
-// One clock for everything that is audio. The wall clock steps when it is set; CLOCK_MONOTONIC does not, is the same for
-// every process of the machine, and reading it is no system call.
+// One clock for everything that is audio. The wall clock steps when it is set; CLOCK_MONOTONIC does not, is the same
+// for every process of the machine, and reading it is no system call.
 
 import Glibc
 
@@ -13,7 +13,8 @@ public enum MonotonicClock {
         return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
     }
 
-    /// Sleeps until `deadlineNs` on this clock. An absolute deadline, so that being late once does not shift what follows.
+    /// Sleeps until `deadlineNs` on this clock. An absolute deadline, so that being late once does not shift what
+    /// follows.
     static func sleep(untilNs deadlineNs: Int64) {
         var time = timespec()
         time.tv_sec = Int(deadlineNs / 1_000_000_000)

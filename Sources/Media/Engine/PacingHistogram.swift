@@ -1,5 +1,5 @@
-// How late frames were sent against the tick to which they belong: a histogram, because the mean of pacing says nothing and
-// its tail is what is heard.
+// How late frames were sent against the tick to which they belong: a histogram, because the mean of pacing says
+// nothing and its tail is what is heard.
 
 /// Lateness of sent frames.
 public struct PacingHistogram: Sendable, Equatable {
@@ -10,8 +10,8 @@ public struct PacingHistogram: Sendable, Equatable {
 
     public var total: UInt64 { counts.reduce(0, +) }
 
-    /// The bound under which the given share (0 to 1) of all frames were, in microseconds; nil when there are none, or when
-    /// they reach into the last bucket.
+    /// The bound under which the given share (0 to 1) of all frames were, in microseconds; nil when there are none, or
+    /// when they reach into the last bucket.
     public func quantileUs(_ share: Double) -> Int? {
         let limit = Double(total) * share
         var sum: UInt64 = 0

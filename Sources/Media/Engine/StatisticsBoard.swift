@@ -1,5 +1,5 @@
-// Figures that a media thread writes and anybody reads: words in shared memory, each atomic by itself. A reader may see one
-// figure a moment newer than another; for statistics that is as good as a lock, and the media thread has none.
+// Figures that a media thread writes and anybody reads: words in shared memory, each atomic by itself. A reader may
+// see one figure a moment newer than another; for statistics that is as good as a lock, and the media thread has none.
 
 import Synchronization
 

@@ -1,5 +1,6 @@
-// The memory of one stream, owned by whoever still needs it: the engine while the media thread has it, and the stream's
-// handle while somebody may read its rings. Plain reference counting, far from the media thread, which only sees the slot.
+// The memory of one stream, owned by whoever still needs it: the engine while the media thread has it, and the
+// stream's handle while somebody may read its rings. Plain reference counting, far from the media thread, which only
+// sees the slot.
 
 import Synchronization
 
@@ -25,7 +26,7 @@ final class StreamMemory: @unchecked Sendable {
                 inbound: LockFreeRing(capacity: FrameTransportRings.inboundCapacity),
                 outbound: LockFreeRing(capacity: FrameTransportRings.outboundCapacity))
             : nil
-        slot = .allocate(capacity: 1)
+        slot = MediaMemory.allocate(StreamSlot.self, count: 1)
         slot.initialize(
             to: StreamSlot(
                 inbound: inbound, events: events, figures: figures, frames: frames,
@@ -35,7 +36,7 @@ final class StreamMemory: @unchecked Sendable {
 
     deinit {
         slot.deinitialize(count: 1)
-        slot.deallocate()
+        MediaMemory.deallocate(slot, count: 1)
         inbound.deallocate()
         events.deallocate()
         samples.deallocate()
@@ -48,7 +49,8 @@ final class StreamMemory: @unchecked Sendable {
 
     /// Bytes that a stream of this kind takes, with its receiver, without codec states of Opus.
     var byteCount: Int {
-        let receiver = JitterBuffer.capacity * (JitterBuffer.payloadLimit + MemoryLayout<JitterBuffer.Slot>.stride) + 8_192
+        let packet = JitterBuffer.payloadLimit + MemoryLayout<JitterBuffer.Slot>.stride
+        let receiver = JitterBuffer.capacity * packet + 8_192
         return inbound.byteCount + events.byteCount + samples.byteCount + marks.byteCount + receiver
             + MemoryLayout<StreamSlot>.stride + (frames.map { $0.inbound.byteCount + $0.outbound.byteCount } ?? 0)
     }

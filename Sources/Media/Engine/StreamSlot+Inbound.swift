@@ -57,8 +57,8 @@ extension StreamSlot {
         }
     }
 
-    /// Whether a packet belongs to the sender that we hear. A new SSRC has to show up twice: one stray packet shall not cut
-    /// the audio, and a gateway that changed its source sends the second 20 ms later.
+    /// Whether a packet belongs to the sender that we hear. A new SSRC has to show up twice: one stray packet shall
+    /// not cut the audio, and a gateway that changed its source sends the second 20 ms later.
     private mutating func isFromSender(_ packet: RTPPacket, _ thread: MediaThreadScratch) -> Bool {
         if !hasRemoteSSRC {
             hasRemoteSSRC = true
@@ -128,7 +128,7 @@ extension StreamSlot {
         frame.pointee.sampleRateHz = Int32(sampleRateHz)
         frame.pointee.sampleCount = Int32(count)
         self.position += UInt64(count)
-        if case .stored = inbound.pushLive({ $0.update(from: frame, count: 1) }) {} else { figures.add(.framesDropped) }
+        if case .stored = inbound.pushLive({ $0.copy(from: frame) }) {} else { figures.add(.framesDropped) }
         thread.wake(wakes.callFrames)
         thread.wake(wakes.detectorFrames)
         record(frame, now: now, thread)

@@ -6,7 +6,7 @@ extension StreamSlot {
     /// Sends what is due in this tick: voice, silence, a digit, and now and then a report.
     mutating func send(now: Int64, _ thread: MediaThreadScratch) {
         guard isNegotiated else { return }
-        thread.clearAgentFrame()
+        if recording != nil { thread.clearAgentFrame() }
         if frames != nil {
             sendToTransport(now: now, thread)
             return

@@ -1,9 +1,9 @@
-// Streams whose transport carries the audio itself (a media stream over WebSocket). The clock is the same: one inbound frame
-// and one played frame every 20 ms. Only the wire is missing, and in its place are two rings.
+// Streams whose transport carries the audio itself (a media stream over WebSocket). The clock is the same: one inbound
+// frame and one played frame every 20 ms. Only the wire is missing, and in its place are two rings.
 //
-// Such a transport wants audio a little early, because TCP is not regular. So up to 200 ms are handed over before they are
-// played, by looking ahead in the playout, whose own position goes on by the clock. A pause then is: tell the transport to
-// clear, and forget that anything was handed over. A resume hands it over again, from the exact sample.
+// Such a transport wants audio a little early, because TCP is not regular. So up to 200 ms are handed over before they
+// are played, by looking ahead in the playout, whose own position goes on by the clock. A pause then is: tell the
+// transport to clear, and forget that anything was handed over. A resume hands it over again, from the exact sample.
 
 extension StreamSlot {
     static let aheadMs = 200

@@ -1,9 +1,10 @@
-// Everything that the media thread knows about one stream, in one block of memory that is made when the stream is opened
-// and never moves. Only the media thread touches it, but for the rings and the boards, whose other ends belong to the call.
+// Everything that the media thread knows about one stream, in one block of memory that is made when the stream is
+// opened and never moves. Only the media thread touches it, but for the rings and the boards, whose other ends belong
+// to the call.
 //
-// The order of a stream's 20 ms: commands have been applied; `send` pulls the playout and sends a packet at the beginning
-// of the stream's tick, before anything else can delay it; packets that wait in the sockets are taken in; `produce` makes
-// the inbound frame that is due.
+// The order of a stream's 20 ms: commands have been applied; `send` pulls the playout and sends a packet at the
+// beginning of the stream's tick, before anything else can delay it; packets that wait in the sockets are taken in;
+// `produce` makes the inbound frame that is due.
 
 import CPlatform
 import Glibc
@@ -99,15 +100,14 @@ struct StreamSlot: ~Copyable {
         sequence = random.next()
         timestamp = random.next()
         reporter = RTCPReporter(seed: random.next())
-        outbound = .allocate(capacity: 3 * MediaFrame.sampleLimit)
-        outbound.initialize(repeating: 0, count: 3 * MediaFrame.sampleLimit)
+        outbound = MediaMemory.allocate(Int16.self, count: 3 * MediaFrame.sampleLimit)
     }
 
     deinit {
-        outbound.deallocate()
+        MediaMemory.deallocate(outbound, count: 3 * MediaFrame.sampleLimit)
         if let receiver {
             receiver.deinitialize(count: 1)
-            receiver.deallocate()
+            MediaMemory.deallocate(receiver, count: 1)
         }
         if let encoder {
             encoder.deinitialize(count: 1)

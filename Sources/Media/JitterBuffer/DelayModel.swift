@@ -1,12 +1,12 @@
 // How long packets must be held so that almost all of them are in time.
 //
-// Each packet's transit (arrival minus its place on the sender's timeline) is compared with the smallest transit of the
-// last seconds: that packet met an empty network, so the difference is what the network added. The differences go into a
-// histogram that forgets, and the delay to hold is its 97th percentile with a margin. A percentile, because a mean says
-// nothing about the late ones and a maximum lets one hiccup delay a whole call.
+// Each packet's transit (arrival minus its place on the sender's timeline) is compared with the smallest transit of
+// the last seconds: that packet met an empty network, so the difference is what the network added. The differences go
+// into a histogram that forgets, and the delay to hold is its 97th percentile with a margin. A percentile, because a
+// mean says nothing about the late ones and a maximum lets one hiccup delay a whole call.
 //
-// The smallest transit is taken over two windows of four seconds, so that it follows a sender whose clock runs faster or
-// slower than ours; its slow movement *is* that drift, and is reported as such.
+// The smallest transit is taken over two windows of four seconds, so that it follows a sender whose clock runs faster
+// or slower than ours; its slow movement *is* that drift, and is reported as such.
 
 /// An estimate of the network's delay variation, and of the drift of the sender's clock.
 struct DelayModel: BitwiseCopyable {

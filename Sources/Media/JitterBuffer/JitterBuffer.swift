@@ -1,10 +1,11 @@
 // Packets in, in whatever order and rhythm they come; decisions out, one at a time, whenever the playout clock asks for
 // more audio (RFC 3550 leaves this to us; the shape is that of an adaptive playout buffer).
 //
-// The buffer thinks in time and not in numbers of packets: a packet is due at (its place on the sender's timeline) + (the
-// smallest transit seen) + (the delay that the network needs at present). So it does not matter whether packets carry 10
-// or 60 ms, and the delay in which we are can be computed exactly instead of being averaged out of a fill level. Being too
-// deep or too shallow is told to the owner (`excessNs`), who shortens or stretches where nobody hears it.
+// The buffer thinks in time and not in numbers of packets: a packet is due at (its place on the sender's timeline) +
+// (the smallest transit seen) + (the delay that the network needs at present). So it does not matter whether packets
+// carry 10 or 60 ms, and the delay in which we are can be computed exactly instead of being averaged out of a fill
+// level. Being too deep or too shallow is told to the owner (`excessNs`), who shortens or stretches where nobody hears
+// it.
 //
 // It never decodes: what is missing is called missing, and `StreamReceiver` conceals it.
 
@@ -66,15 +67,14 @@ struct JitterBuffer: ~Copyable {
 
     init(clockRateHz: Int) {
         self.clockRateHz = Int64(clockRateHz)
-        slots = .allocate(capacity: Self.capacity)
+        slots = MediaMemory.allocate(Slot.self, count: Self.capacity)
         slots.initialize(repeating: Slot(), count: Self.capacity)
-        payloads = .allocate(capacity: Self.capacity * Self.payloadLimit)
-        payloads.initialize(repeating: 0, count: Self.capacity * Self.payloadLimit)
+        payloads = MediaMemory.allocate(UInt8.self, count: Self.capacity * Self.payloadLimit)
     }
 
     deinit {
-        slots.deallocate()
-        payloads.deallocate()
+        MediaMemory.deallocate(slots, count: Self.capacity)
+        MediaMemory.deallocate(payloads, count: Self.capacity * Self.payloadLimit)
     }
 
     func slot(_ index: Int) -> Slot { slots[index] }
@@ -97,8 +97,8 @@ struct JitterBuffer: ~Copyable {
         guard payload.count <= Self.payloadLimit else { return .tooLong }
         let step = Int(Int16(truncatingIfNeeded: Int(packet.sequence) - Int(truncatingIfNeeded: highestSequence)))
         let sequence = highestSequence + Int64(step)
-        let timestamp =
-            highestTimestamp + Int64(Int32(bitPattern: packet.timestamp &- UInt32(truncatingIfNeeded: highestTimestamp)))
+        let advance = packet.timestamp &- UInt32(truncatingIfNeeded: highestTimestamp)
+        let timestamp = highestTimestamp + Int64(Int32(bitPattern: advance))
         var restarted = false
         if !isStarted {
             start(packet, now: now)
@@ -132,7 +132,8 @@ struct JitterBuffer: ~Copyable {
             if starvedFor >= clockRateHz / 10 || consecutiveLate >= 5 {
                 restart()
                 start(packet, now: now)
-                return store(packet, payload, Int64(packet.sequence), Int64(packet.timestamp), duration, restarted: true)
+                return store(
+                    packet, payload, Int64(packet.sequence), Int64(packet.timestamp), duration, restarted: true)
             }
             return .late
         }
@@ -176,8 +177,9 @@ struct JitterBuffer: ~Copyable {
 
     // MARK: Audio out
 
-    /// How much longer than needed the audio is held that will be decoded next, when `pendingNs` of decoded audio are still
-    /// to be played before it. Negative: packets need more time than they are given. Nil: nothing is being played.
+    /// How much longer than needed the audio is held that will be decoded next, when `pendingNs` of decoded audio are
+    /// still to be played before it. Negative: packets need more time than they are given. Nil: nothing is being
+    /// played.
     func excessNs(now: Int64, pendingNs: Int64) -> Int64? {
         guard isPlaying else { return nil }
         return delayNs(now: now, pendingNs: pendingNs) &- delay.targetNs
@@ -188,7 +190,8 @@ struct JitterBuffer: ~Copyable {
         now &- (nanoseconds(nextTimestamp) &- pendingNs &+ delay.baseTransitNs)
     }
 
-    /// What to do next at the playout clock's time `now`. `duration` is how much audio is wanted, in the sender's clock.
+    /// What to do next at the playout clock's time `now`. `duration` is how much audio is wanted, in the sender's
+    /// clock.
     mutating func next(now: Int64, duration: Int) -> Decision {
         guard isStarted else { return .silence }
         if !isPlaying {

@@ -1,10 +1,11 @@
-// From packets to an unbroken line of samples: jitter buffer, decoder, concealment, and the small corrections of time that
-// keep the delay where the network needs it.
+// From packets to an unbroken line of samples: jitter buffer, decoder, concealment, and the small corrections of time
+// that keep the delay where the network needs it.
 //
-// Everything is pulled. Each 20 ms of our clock one frame is produced, come what may, so the caller's audio has a position
-// without gaps. A sender whose clock drifts, and a network that changes, are both seen as the same thing: audio is held
-// longer or shorter than needed. Then ten milliseconds are taken out or put in where it is quiet (cross-faded, so that
-// there is no edge). In loud speech nothing is touched until the delay leaves its bounds altogether.
+// Everything is pulled. Each 20 ms of our clock one frame is produced, come what may, so the caller's audio has a
+// position without gaps. A sender whose clock drifts, and a network that changes, are both seen as the same thing:
+// audio is held longer or shorter than needed. Then ten milliseconds are taken out or put in where it is quiet
+// (cross-faded, so that there is no edge). In loud speech nothing is touched until the delay leaves its bounds
+// altogether.
 
 /// The inbound half of a stream, apart from its socket. Driven by one thread.
 struct StreamReceiver: ~Copyable {
@@ -51,21 +52,19 @@ struct StreamReceiver: ~Copyable {
         jitter = JitterBuffer(clockRateHz: codec.clockRateHz)
         concealer = PacketLossConcealer(sampleRateHz: sampleRateHz)
         opus = codec == .opus ? OpusDecoder(sampleRateHz: sampleRateHz) : nil
-        pending = .allocate(capacity: Self.pendingLimit)
-        pending.initialize(repeating: 0, count: Self.pendingLimit)
-        narrow = .allocate(capacity: JitterBuffer.payloadLimit)
-        narrow.initialize(repeating: 0, count: JitterBuffer.payloadLimit)
+        pending = MediaMemory.allocate(Int16.self, count: Self.pendingLimit)
+        narrow = MediaMemory.allocate(Int16.self, count: JitterBuffer.payloadLimit)
         if codec == .opus && opus == nil { return nil }
     }
 
     deinit {
-        pending.deallocate()
-        narrow.deallocate()
+        MediaMemory.deallocate(pending, count: Self.pendingLimit)
+        MediaMemory.deallocate(narrow, count: JitterBuffer.payloadLimit)
     }
 
     /// How long the audio that is about to be produced has been held.
     private func heldNs(now: Int64) -> Int64 {
-        jitter.excessNs(now: now, pendingNs: pendingNs).map { $0 + jitter.delay.targetNs } ?? 0
+        excessNs(now).map { $0 + jitter.delay.targetNs } ?? 0
     }
 
     // MARK: Packets in
@@ -125,6 +124,8 @@ struct StreamReceiver: ~Copyable {
 
     private var pendingNs: Int64 { Int64(pendingCount) &* 1_000_000_000 / Int64(sampleRateHz) }
 
+    private func excessNs(_ now: Int64) -> Int64? { jitter.excessNs(now: now, pendingNs: pendingNs) }
+
     private mutating func decodeMore(now: Int64) {
         let wanted = frameCount - pendingCount
         let ticks = wanted * clockRateHz / sampleRateHz
@@ -181,13 +182,13 @@ struct StreamReceiver: ~Copyable {
             target.update(repeating: 0, count: count)
             flags.insert(.silenceFill)
             // Nothing is audible, so this is the moment to be as late as needed and no later.
-            if let excess = jitter.excessNs(now: now, pendingNs: pendingNs), excess > 10_000_000 { jitter.skip(ns: excess) }
+            if let excess = excessNs(now), excess > 10_000_000 { jitter.skip(ns: excess) }
             return
         }
         flags.insert(.concealed)
         concealedSampleCount &+= UInt64(count)
         // The packet may be on its way still: rather than giving it up, give it more time. At most 100 ms at once.
-        if stretchedInARow < 5, let excess = jitter.excessNs(now: now, pendingNs: pendingNs), excess < -Self.shallowSlackNs {
+        if stretchedInARow < 5, let excess = excessNs(now), excess < -Self.shallowSlackNs {
             jitter.stretch(by: ticks)
             stretchedInARow += 1
         }
@@ -203,7 +204,7 @@ struct StreamReceiver: ~Copyable {
     private mutating func correct(into samples: UnsafeMutablePointer<Int16>, now: Int64) -> Bool {
         framesSinceCorrection += 1
         // Not more often than every 100 ms: a correction is a tenth of the time at most.
-        guard framesSinceCorrection >= 5, let excess = jitter.excessNs(now: now, pendingNs: pendingNs) else { return false }
+        guard framesSinceCorrection >= 5, let excess = excessNs(now) else { return false }
         let half = frameCount / 2
         let isForced = excess > DelayModel.maximumDelayNs
         guard excess > Self.deepSlackNs || excess < -Self.shallowSlackNs, isForced || isQuiet else { return false }

@@ -1,13 +1,13 @@
-// The agent's voice on its way out: samples written ahead by whoever synthesises them, pulled one frame at a time when the
-// frame is due. What has been pulled has been sent, so what the caller heard is known to the sample.
+// The agent's voice on its way out: samples written ahead by whoever synthesises them, pulled one frame at a time when
+// the frame is due. What has been pulled has been sent, so what the caller heard is known to the sample.
 //
 // Two rings and no lock. Samples are in one; the other holds marks ("from sample n on it is epoch e", "epoch e ends at
-// sample n"), so that the samples themselves carry nothing. Pause, resume and flush arrive as commands between two frames
-// and take effect at exactly the sample that would have been next.
+// sample n"), so that the samples themselves carry nothing. Pause, resume and flush arrive as commands between two
+// frames and take effect at exactly the sample that would have been next.
 //
-// A cut in the middle of a vowel clicks. So pause and flush play the next five milliseconds once more than they are counted:
-// faded to nothing, and *not* taken as heard. A resume starts again at the first uncounted sample, fading in. The count can
-// therefore be short of what the ear caught by five milliseconds, and never beyond it.
+// A cut in the middle of a vowel clicks. So pause and flush play the next five milliseconds once more than they are
+// counted: faded to nothing, and *not* taken as heard. A resume starts again at the first uncounted sample, fading in.
+// The count can therefore be short of what the ear caught by five milliseconds, and never beyond it.
 
 import Synchronization
 
@@ -75,7 +75,8 @@ struct Playout: ~Copyable {
     /// Epoch of the sample that is next.
     var currentEpoch: UInt32 { epoch }
 
-    /// Copies a whole frame of what comes `offset` samples after the next one, without taking it. False when there is less.
+    /// Copies a whole frame of what comes `offset` samples after the next one, without taking it. False when there is
+    /// less.
     func peek(_ count: Int, offset: Int, into output: UnsafeMutablePointer<Int16>) -> Bool {
         guard !isPaused, samples.count() >= offset + count else { return false }
         return samples.peek(into: output, count: count, offset: offset) == count
@@ -97,8 +98,8 @@ struct Playout: ~Copyable {
         if isInEpoch { fadeInLeft = fadeCount }
     }
 
-    /// Drops everything of epochs before `epoch`, whatever is written of them later, and ends a pause: what comes next is
-    /// another turn.
+    /// Drops everything of epochs before `epoch`, whatever is written of them later, and ends a pause: what comes next
+    /// is another turn.
     mutating func flush(before epoch: UInt32) -> PlayoutNotice? {
         guard epoch > minimumEpoch else { return nil }
         minimumEpoch = epoch
@@ -113,7 +114,8 @@ struct Playout: ~Copyable {
 
     // MARK: Audio out
 
-    /// Fills `count` samples, with silence where there is nothing to play. Returns whether there is anything but silence.
+    /// Fills `count` samples, with silence where there is nothing to play. Returns whether there is anything but
+    /// silence.
     mutating func pull(
         _ count: Int, into output: UnsafeMutablePointer<Int16>, notify: (PlayoutNotice) -> Void
     ) -> Bool {

@@ -1,5 +1,5 @@
-// The writing end of a stream's playout. Whoever gets the voice's audio writes here, on one thread at a time; the room left
-// is the back-pressure that goes back to the voice.
+// The writing end of a stream's playout. Whoever gets the voice's audio writes here, on one thread at a time; the room
+// left is the back-pressure that goes back to the voice.
 
 import Synchronization
 

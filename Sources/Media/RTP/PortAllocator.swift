@@ -45,7 +45,8 @@ struct PortAllocator {
 
     private let hasRange: Bool
 
-    /// Binds a pair on `address` (its port is not used), or throws `MediaError.noPorts` when every pair is taken or resting.
+    /// Binds a pair on `address` (its port is not used), or throws `MediaError.noPorts` when every pair is taken or
+    /// resting.
     mutating func take(on address: SocketAddress, now: Int64) throws(MediaError) -> SocketPair {
         guard hasRange else { return try Self.bindAnyPair(on: address) }
         var lastError: Int32 = 0

@@ -1,6 +1,6 @@
-// Reports to the peer and from it (RFC 3550 section 6): how many packets were lost on the way, how regularly they came,
-// and how long the way is. One compound packet every five seconds, give or take half of that so that a thousand calls do
-// not report at once (section 6.3.1, with the minimum interval, which two participants never exceed).
+// Reports to the peer and from it (RFC 3550 section 6): how many packets were lost on the way, how regularly they
+// came, and how long the way is. One compound packet every five seconds, give or take half of that so that a thousand
+// calls do not report at once (section 6.3.1, with the minimum interval, which two participants never exceed).
 
 /// What a report says about the stream that is described in it (section 6.4.1).
 struct RTCPReportBlock: Equatable, BitwiseCopyable {
@@ -136,8 +136,8 @@ struct RTCPReporter: BitwiseCopyable {
             let delay = lastReportReceived == 0 ? 0 : (now &- lastReportReceivedNs) / 1_000 * 65_536 / 1_000_000
             put(UInt32(truncatingIfNeeded: delay))
         }
-        // SDES: our CNAME is our SSRC in hexadecimal, as short and anonymous as RFC 7022 wants it. 8 characters: the item
-        // takes 10 bytes, the end of the list 2.
+        // SDES: our CNAME is our SSRC in hexadecimal, as short and anonymous as RFC 7022 wants it. 8 characters: the
+        // item takes 10 bytes, the end of the list 2.
         put(0x81CA_0004)
         put(ssrc)
         bytes.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self)

@@ -1,15 +1,16 @@
 // From which address a stream takes packets, and to which it sends (symmetric RTP, RFC 4961).
 //
-// Behind a NAT, the address in the SDP is often not the one from which packets come, so the observed one has to be learnt.
-// Learning without limits is how calls are stolen ("RTPbleed"): whoever sends a packet to the port gets the audio. And it
-// makes a reflector: with a forged sender address a few packets turn a stream on somebody who never called. Hence:
+// Behind a NAT, the address in the SDP is often not the one from which packets come, so the observed one has to be
+// learnt. Learning without limits is how calls are stolen ("RTPbleed"): whoever sends a packet to the port gets the
+// audio. And it makes a reflector: with a forged sender address a few packets turn a stream on somebody who never
+// called. Hence:
 //
 //   - Only in a window after a negotiation, and only until one source has won.
 //   - A packet from the address in the SDP wins at once: sending there is what signalling asked for.
 //   - Any other source must send four packets in a row, of an acceptable payload type and one SSRC. Until then it gets
 //     nothing and none of its audio is used.
-//   - A learnt source is not yet proven: it gets no more packets than it has sent, with ten seconds of allowance, until an
-//     RTCP report from its host quotes our SSRC. Only who receives our packets can know that.
+//   - A learnt source is not yet proven: it gets no more packets than it has sent, with ten seconds of allowance, until
+//     an RTCP report from its host quotes our SSRC. Only who receives our packets can know that.
 //   - Afterwards the source is locked. Packets from elsewhere are counted and ignored.
 
 /// Who the peer is, as a machine: packets' senders in, verdicts out.
@@ -39,8 +40,8 @@ struct SourceLatch: BitwiseCopyable {
     private var isProven = true
     private var credit = 0
 
-    /// A negotiation said where the peer is. Its window is open again; who was locked stays locked when the peer's address is
-    /// the same as before, or a session-timer refresh would be an invitation to take the call over.
+    /// A negotiation said where the peer is. Its window is open again; who was locked stays locked when the peer's
+    /// address is the same as before, or a session-timer refresh would be an invitation to take the call over.
     mutating func negotiate(_ address: SocketAddress, now: Int64) {
         guard address != signalled || !locked.isKnown else { return }
         signalled = address

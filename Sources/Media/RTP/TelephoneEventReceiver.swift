@@ -1,10 +1,10 @@
 // Digits that arrive as telephone events (RFC 4733), each reported once.
 //
-// A press is a run of packets with one event, one timestamp and a growing duration, the last of them three times with the
-// end bit. Any of these may be lost, and some peers do not keep to it: the timestamp moves within a press (Sonus), audio is
-// sent in between, the marker is missing or is on every packet (Huawei), a duration is zero. So a press is reported at the
-// first sign of its end: the end bit, the start of another press, or a pause; and what looks like a continuation of the
-// press just reported is part of it.
+// A press is a run of packets with one event, one timestamp and a growing duration, the last of them three times with
+// the end bit. Any of these may be lost, and some peers do not keep to it: the timestamp moves within a press (Sonus),
+// audio is sent in between, the marker is missing or is on every packet (Huawei), a duration is zero. So a press is
+// reported at the first sign of its end: the end bit, the start of another press, or a pause; and what looks like a
+// continuation of the press just reported is part of it.
 
 /// Recognises presses in a stream of telephone-event packets.
 struct TelephoneEventReceiver: BitwiseCopyable {
@@ -20,8 +20,8 @@ struct TelephoneEventReceiver: BitwiseCopyable {
     private var isPressed = false
     private var isKnown = false
 
-    /// Takes the payload of a telephone-event packet. Returns the digits that were completed by it, at most two: one whose
-    /// end was lost, and this one.
+    /// Takes the payload of a telephone-event packet. Returns the digits that were completed by it, at most two: one
+    /// whose end was lost, and this one.
     mutating func receive(
         _ payload: UnsafeRawBufferPointer, timestamp: UInt32, marker: Bool, now: Int64
     ) -> (DTMFDigit?, DTMFDigit?) {
@@ -61,7 +61,8 @@ struct TelephoneEventReceiver: BitwiseCopyable {
         // A reported press: only its repeated ends follow this closely, with the duration that was reported.
         if !isPressed { return isClose && isEnd && duration == self.duration }
         // A running one goes on growing; past 16 bits its duration begins anew with a new timestamp (section 2.5.1.3).
-        return isClose && !marker && (duration > self.duration || self.duration >= 0xFF00 || isEnd && duration == self.duration)
+        let grows = duration > self.duration || self.duration >= 0xFF00
+        return isClose && !marker && (grows || isEnd && duration == self.duration)
     }
 }
 

@@ -1,6 +1,6 @@
-// Digits that are sent as telephone events (RFC 4733 section 2.5.1): one packet for each frame of 20 ms while the key is
-// down, all with the timestamp of its beginning, then the end three times, then a pause, because a receiver that lost the
-// ends tells two presses apart by it.
+// Digits that are sent as telephone events (RFC 4733 section 2.5.1): one packet for each frame of 20 ms while the key
+// is down, all with the timestamp of its beginning, then the end three times, then a pause, because a receiver that
+// lost the ends tells two presses apart by it.
 
 /// Sends a queue of digits, one packet a frame.
 struct TelephoneEventSender: BitwiseCopyable {

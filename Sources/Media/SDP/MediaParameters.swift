@@ -1,5 +1,5 @@
-// What an offer and its answer agreed on, in the form in which the media thread uses it: plain bytes that go to it through
-// a ring, and are compared with the last agreement to see whether anything changed at all.
+// What an offer and its answer agreed on, in the form in which the media thread uses it: plain bytes that go to it
+// through a ring, and are compared with the last agreement to see whether anything changed at all.
 
 /// Which way the audio of a stream flows, seen from us (RFC 8866 section 6.7).
 public enum MediaDirection: UInt8, Sendable, BitwiseCopyable {
@@ -72,8 +72,8 @@ public struct MediaParameters: Equatable, Sendable, BitwiseCopyable {
     /// Whether the peer takes digits as telephone events.
     public var canSendDTMF: Bool { sendEventPayloadType != Self.noPayloadType }
 
-    /// The codec of a packet that arrives. G.711 is understood by its static numbers whatever was agreed: a peer may change
-    /// its mind with any packet (RFC 3264 section 5.1), and there is nothing else that those numbers can mean.
+    /// The codec of a packet that arrives. G.711 is understood by its static numbers whatever was agreed: a peer may
+    /// change its mind with any packet (RFC 3264 section 5.1), and there is nothing else that those numbers can mean.
     @inline(__always)
     func codec(ofPayloadType type: UInt8) -> AudioCodec? {
         if type == receiveOpusPayloadType { return .opus }

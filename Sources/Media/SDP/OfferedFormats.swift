@@ -1,5 +1,5 @@
-// What the formats of one audio line mean: payload types by number or by rtpmap, the one telephone-event line that counts,
-// and the packet time.
+// What the formats of one audio line mean: payload types by number or by rtpmap, the one telephone-event line that
+// counts, and the packet time.
 
 /// The audio formats of one `m=audio` line.
 struct OfferedFormats: Equatable {

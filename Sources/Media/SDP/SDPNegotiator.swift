@@ -7,7 +7,7 @@
 //     telephone-event at that codec's clock. MicroSIP sends another re-INVITE when it sees two.
 //   - Hold comes in three styles: sendonly, inactive, and c=0.0.0.0 (section 8.4). Answering sendrecv to sendonly
 //     leaves the audio dead after the resume.
-//   - The version in o= moves only when the description does (section 8), so that a session-timer refresh is seen as one.
+//   - The version in o= moves only when the description does (section 8), so a session-timer refresh is seen as one.
 //   - rtcp-mux is answered only when it was offered (RFC 5761 section 5.1.1).
 //
 // Encrypted profiles (SAVP) are refused here as having no common codec; encryption is not part of this engine yet.
@@ -24,7 +24,8 @@ struct SDPNegotiator {
     private var version: UInt64 = 1
     private var lastBody = ""
     private var pendingOffer: Bool = false
-    /// Our m= line's place among the peer's, and all of them, so that a later offer of ours keeps their number and order.
+    /// Our m= line's place among the peer's, and all of them, so that a later offer of ours keeps their number and
+    /// order.
     private var refusedLines: [(index: Int, line: String)] = []
     private var audioProfile = "RTP/AVP"
     private(set) var agreed: MediaParameters?
@@ -161,7 +162,8 @@ struct SDPNegotiator {
             throw .malformed("there is no c= line for the audio")
         }
         var parameters = MediaParameters()
-        // A host name is legal, but looking it up would block the signalling; the latch finds the address from the packets.
+        // A host name is legal, but looking it up would block the signalling; the latch finds the address from the
+        // packets.
         parameters.remote = SocketAddress(host: host, port: media.port) ?? SocketAddress()
         parameters.remoteRTCP = parameters.remote
         parameters.remoteRTCP.port = media.port &+ 1
@@ -207,8 +209,8 @@ struct SDPNegotiator {
         return "v=0\r\no=- \(sessionID) \(version) IN \(family) \(local.host)\r\n" + body
     }
 
-    /// RFC 7587 section 6.1: wideband speech is all that a recogniser uses, mono, repairable, and never longer than a slot
-    /// of the jitter buffer.
+    /// RFC 7587 section 6.1: wideband speech is all that a recogniser uses, mono, repairable, and never longer than a
+    /// slot of the jitter buffer.
     private static let opusFormat =
         "maxplaybackrate=16000;sprop-maxcapturerate=16000;maxaveragebitrate=32000;stereo=0;useinbandfec=1;usedtx=0"
 }

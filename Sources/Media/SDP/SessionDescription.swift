@@ -69,7 +69,7 @@ struct SessionDescription: Equatable {
             lineNumber += 1
             let line = String(line.last == "\r" ? line.dropLast() : line)
             if line.isEmpty { continue }
-            guard line.utf8.count >= 2, line.utf8[line.utf8.index(after: line.utf8.startIndex)] == UInt8(ascii: "=") else {
+            guard line.utf8.dropFirst().first == UInt8(ascii: "=") else {
                 throw .malformed("line \(lineNumber) is not of the form x=value")
             }
             if lineNumber == 1, line != "v=0" { throw .malformed("line 1 must be v=0") }

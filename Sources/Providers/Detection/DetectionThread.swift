@@ -28,6 +28,8 @@ public final class DetectionThread: @unchecked Sendable {
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     /// Guarded by `mutex`.
     private var commands: [Command] = []
+    /// Guarded by `mutex`. Nothing is taken up any more.
+    private var hasStopped = false
     private let commandsWaiting = Atomic<Bool>(false)
     private let published = Mutex(DetectionStatistics())
 
@@ -92,7 +94,8 @@ public final class DetectionThread: @unchecked Sendable {
         post(.remove(stream, completion))
     }
 
-    /// Ends the thread after the round under way; `completion` is its last act. Calls still in it are let go.
+    /// Ends the thread after the round under way; `completion` is its last act. Calls still in it are let go, and from
+    /// then on `remove` answers on the thread that calls it.
     public func stop(completion: @escaping @Sendable () -> Void) { post(.stop(completion)) }
 
     /// As of the last round.
@@ -100,10 +103,22 @@ public final class DetectionThread: @unchecked Sendable {
 
     private func post(_ command: Command) {
         pthread_mutex_lock(mutex)
-        commands.append(command)
-        commandsWaiting.store(true, ordering: .releasing)
-        pthread_cond_signal(condition)
+        let isTaken = !hasStopped
+        if isTaken {
+            commands.append(command)
+            commandsWaiting.store(true, ordering: .releasing)
+            pthread_cond_signal(condition)
+        }
         pthread_mutex_unlock(mutex)
+        if !isTaken { Self.answer(command) }
+    }
+
+    /// Answers a command that comes when there is nothing left to do for it.
+    private static func answer(_ command: Command) {
+        switch command {
+        case .add: break
+        case .remove(_, let completion), .stop(let completion): completion()
+        }
     }
 
     private func takeCommands(waiting: Bool) -> [Command] {
@@ -121,16 +136,16 @@ public final class DetectionThread: @unchecked Sendable {
         while true {
             let isIdle = engine.streams.isEmpty
             if isIdle || commandsWaiting.load(ordering: .acquiring) {
-                for command in takeCommands(waiting: isIdle) {
+                let taken = takeCommands(waiting: isIdle)
+                for (index, command) in taken.enumerated() {
                     switch command {
                     case .add(let stream): engine.add(stream)
                     case .remove(let stream, let completion):
                         engine.remove(stream)
                         completion()
-                    case .stop(let completion):
+                    case .stop:
                         published.withLock { $0 = engine.statistics }
-                        completion()
-                        return
+                        return finish(with: Array(taken[index...]))
                     }
                 }
             }
@@ -141,6 +156,17 @@ public final class DetectionThread: @unchecked Sendable {
             next = max(next + configuration.roundNs, monotonicNs())
             sleep(untilNs: next)
         }
+    }
+
+    /// The last act: answers what was asked together with the stop, the stop itself at the very end.
+    private func finish(with rest: [Command]) {
+        pthread_mutex_lock(mutex)
+        hasStopped = true
+        let late = commands
+        commands = []
+        pthread_mutex_unlock(mutex)
+        for command in rest.dropFirst() + late { Self.answer(command) }
+        Self.answer(rest[0])
     }
 }
 

@@ -215,8 +215,8 @@ final class PluginSession: @unchecked Sendable {
         return queued ?? (control(slot, body) != nil)
     }
 
-    /// The plugin's own pointer, for a thread that calls it apart from the session's slots.
-    var state: UnsafeMutableRawPointer? { theirs }
+    /// The plugin's pointer, for the one kind that is asked for many sessions at once.
+    var stateOfPlugin: vc_self? { theirs }
 
     /// Whether calls go straight through, and audio need not be copied.
     var isActive: Bool { phase.load(ordering: .acquiring) == .active }

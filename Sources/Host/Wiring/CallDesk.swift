@@ -1,0 +1,188 @@
+// Where calls come in: each is admitted or declined, given its profile, and kept until it is over.
+//
+// Plugins report calls on their own threads and must get their answer at once, so what takes longer than a look at the
+// table is done on the desk's own thread, one thing after the other.
+
+import Calls
+import Control
+import Dispatch
+import Glibc
+import HostServices
+import Media
+import Providers
+import Synchronization
+
+final class CallDesk: Sendable {
+    private struct State {
+        var admission: Admission
+        var calls: [String: LiveCall] = [:]
+        /// Keys of calls whose session is not open yet, and whether their caller has given up meanwhile.
+        var opening: [String: Bool] = [:]
+        var number = 0
+    }
+
+    let loop: CallLoop
+    let pump: FramePump
+    let detection: DetectionDesk
+    let sessions: ProviderSessions
+    let tools: any CallTools = BuiltInTools()
+    let clips: any ClipLibrary
+    private let profiles: [CallProfile]
+    private let defaultProfile: String
+    private let recordings: String
+    private let events: EventSocket?
+    private let logger: Logger
+    private let state: Mutex<State>
+    private let queue = DispatchQueue(label: "calls desk")
+    /// Completing a file waits for the media thread and the disk; new calls shall not.
+    private let files = DispatchQueue(label: "recordings")
+    /// Tells the calls of this run from those of another in logs and file names.
+    private let run: String
+
+    init(
+        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, clips: any ClipLibrary,
+        profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
+    ) {
+        self.loop = loop
+        self.pump = pump
+        self.detection = detection
+        self.sessions = sessions
+        self.clips = clips
+        self.profiles = profiles
+        self.events = events
+        self.logger = logger
+        defaultProfile = configuration.text("vchost", "default_profile")
+        recordings = configuration.text("vchost", "recordings")
+        state = Mutex(
+            State(
+                admission: Admission(
+                    callsMax: configuration.integer("vchost", "calls_max"),
+                    retryAfterS: UInt32(configuration.integer("vchost", "retry_after_s")))))
+        run = String(UInt32(truncatingIfNeeded: time(nil)), radix: 36)
+    }
+
+    var callCount: Int { state.withLock { $0.calls.count } }
+
+    // MARK: Calls that come in
+
+    /// From a telephony provider, on its thread.
+    func happened(_ event: TelephonyProviderEvent, on provider: @escaping @Sendable () -> TelephonyProvider?) {
+        switch event {
+        case .withdrawn(let key):
+            state.withLock { if $0.opening[key] != nil { $0.opening[key] = true } }
+        case .incoming(let incoming):
+            let profile = profiles.profile(for: incoming.to, default: defaultProfile)
+            let (verdict, id) = state.withLock { state -> (Admission.Verdict, String) in
+                state.number += 1
+                let verdict = state.admission.arrived(hasProfile: profile != nil)
+                if verdict == .admit { state.opening[incoming.key] = false }
+                return (verdict, "\(run)-\(state.number)")
+            }
+            queue.async { [self] in
+                guard let provider = provider() else { return }
+                switch verdict {
+                case .admit: open(incoming, profile!, id, provider)
+                case .decline(let code, let retryAfterS):
+                    logger.info("declined with \(code): \(incoming.from) called \(incoming.to)", of: LogSubject(name: provider.instance.name))
+                    provider.decline(key: incoming.key, code: Int(code), retryAfterSeconds: Int(retryAfterS))
+                }
+            }
+        }
+    }
+
+    /// On the desk's thread.
+    private func open(_ incoming: IncomingCall, _ profile: CallProfile, _ id: String, _ provider: TelephonyProvider) {
+        let call = LiveCall(incoming, id: id, profile: profile, desk: self)
+        let isWithdrawn = state.withLock { state in
+            state.calls[id] = call
+            return state.opening.removeValue(forKey: incoming.key) ?? false
+        }
+        guard !isWithdrawn else { return ended(call) }
+        do throws(ProviderFailure) {
+            let session = try provider.answerable(key: incoming.key, call: id) { [weak call] in call?.happened($0) ?? .stale }
+            logger.info(
+                "\(incoming.from) calls \(incoming.to), answered by [profile.\(profile.name)]",
+                of: LogSubject(name: provider.instance.name, call: id))
+            call.begin(session)
+        } catch {
+            logger.error(error.message, of: LogSubject(name: provider.instance.name, call: id))
+            provider.decline(key: incoming.key, code: 503, retryAfterSeconds: 1)
+            ended(call)
+        }
+    }
+
+    /// The media service opened a stream's description for a session.
+    func negotiated(_ session: UInt64, _ stream: MediaStream) {
+        let call = state.withLock { $0.calls.values.first { $0.handle == session } }
+        call?.negotiated(stream)
+    }
+
+    // MARK: For a call
+
+    func reporter(for call: LiveCall) -> any CallObserver {
+        CallReporter(
+            protocolCall: call.incoming.protocolCall, socket: events,
+            log: { [logger] level, message, identity in logger.write(Logger.Level(level), message, of: LogSubject(call: identity.id)) },
+            whenEnded: { [logger] record, identity in
+                logger.info(
+                    "ended after \(record.durationMs / 1000) s: \(record.end), \(record.callerTurns) turns of the caller, \(record.bargeIns) interruptions, \(record.failovers) failovers",
+                    of: LogSubject(call: identity.id))
+            })
+    }
+
+    func log(_ level: CallLogLine.Level, _ message: String, _ call: CallIdentity) {
+        logger.write(Logger.Level(level), message, of: LogSubject(call: call.id))
+    }
+
+    func recorder(for call: CallIdentity, _ stream: MediaStream) -> StereoRecorder? {
+        guard !recordings.isEmpty else { return nil }
+        do throws(WAVError) {
+            return try StereoRecorder(stream: stream, path: "\(recordings)/\(call.id).wav")
+        } catch {
+            logger.error("this call is not recorded: \(error)", of: LogSubject(call: call.id))
+            return nil
+        }
+    }
+
+    func complete(_ recorder: StereoRecorder, _ call: CallIdentity) {
+        files.async { [logger] in
+            do throws(WAVError) {
+                try recorder.finish()
+            } catch {
+                logger.error("the recording is not complete: \(error)", of: LogSubject(call: call.id))
+            }
+        }
+    }
+
+    /// Once for each admitted call.
+    func ended(_ call: LiveCall) {
+        state.withLock { state in
+            guard state.calls.removeValue(forKey: call.identity.id) != nil else { return }
+            state.admission.ended()
+        }
+    }
+
+    /// Takes nothing new and ends what there is; true when all calls are over within the time.
+    func close(timeoutMs: Int) -> Bool {
+        let calls = state.withLock { state in
+            state.admission.isDraining = true
+            return Array(state.calls.values)
+        }
+        for call in calls { call.end(.shutdown) }
+        for _ in 0..<max(1, timeoutMs / 20) where callCount > 0 { usleep(20_000) }
+        return callCount == 0
+    }
+}
+
+extension Logger.Level {
+    init(_ level: CallLogLine.Level) {
+        self =
+            switch level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            case .providerFault: .pluginFault
+            }
+    }
+}
