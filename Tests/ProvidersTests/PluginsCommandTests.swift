@@ -16,9 +16,12 @@ import Testing
     }
 
     private func good(_ name: String, _ id: String) throws {
-        let config: JSONValue = ["type": "object", "properties": ["speed": ["type": "number", "default": 1, "description": "How fast."]]]
+        let config: JSONValue = [
+            "type": "object", "properties": ["speed": ["type": "number", "default": 1, "description": "How fast."]],
+        ]
         try workshop.build(
-            name, Sources.least(id: id, kind: "vc.tts/1"), manifest: Workshop.manifest(id: id, kind: "vc.tts/1", config: config))
+            name, Sources.least(id: id, kind: "vc.tts/1"),
+            manifest: Workshop.manifest(id: id, kind: "vc.tts/1", config: config))
     }
 
     @Test("list shows each file in its row, and says below why one is not loaded; the exit code tells")
@@ -32,7 +35,10 @@ import Testing
         #expect(lines[0].hasPrefix("FILE  STATE    KIND      ID          VERSION  ABI  ORIGIN   SHA256"))
         #expect(lines[1].hasPrefix("a.so  loaded   vc.tts/1  org.test.a  1.0.0    1.0  foreign  "))
         #expect(lines[2].hasPrefix("b.so  refused  -         -           -        -    foreign  "))
-        #expect(lines[4] == "b.so is not a shared library (no ELF header). Remove it, or rename it so that it does not end in .so.")
+        #expect(
+            lines[4]
+                == "b.so is not a shared library (no ELF header). Remove it, or rename it so that it does not end in .so."
+        )
     }
 
     @Test("list --json has the same for programs")
@@ -64,7 +70,9 @@ import Testing
         let path = try workshop.build("a.so", Sources.least(id: "org.test.a", kind: "vc.tts/1"), manifest: nil)
         let before = readWholeFile(path)
         workshop.write("{}", to: workshop.root + "/m.json")
-        #expect(run("pack", path, workshop.root + "/m.json").errors.contains("m.json: manifest: is missing; expected an integer"))
+        #expect(
+            run("pack", path, workshop.root + "/m.json").errors.contains(
+                "m.json: manifest: is missing; expected an integer"))
         #expect(readWholeFile(path) == before)
         workshop.write(Workshop.manifest(id: "org.test.a", kind: "vc.tts/1").text, to: workshop.root + "/m.json")
         #expect(run("pack", workshop.root + "/m.json", workshop.root + "/m.json").code == 1)

@@ -76,10 +76,13 @@ private let source = """
     private func recogniser(tentative: Bool) throws -> (ProviderInstance, any SpeechToTextSession, Caller) {
         let plugin = try workshop.load(
             "stt.so", source,
-            manifest: Workshop.manifest(id: "org.test.stt", kind: "vc.stt/1", capabilities: ["rates": [8_000], "tentative": .bool(tentative)]))
+            manifest: Workshop.manifest(
+                id: "org.test.stt", kind: "vc.stt/1", capabilities: ["rates": [8_000], "tentative": .bool(tentative)]))
         let instance = try plugin.running("stt.test")
         let caller = Caller()
-        guard case .speechToText(let session) = try instance.open(.speechToText, caller) else { throw Unexpected("another kind") }
+        guard case .speechToText(let session) = try instance.open(.speechToText, caller) else {
+            throw Unexpected("another kind")
+        }
         return (instance, session, caller)
     }
 

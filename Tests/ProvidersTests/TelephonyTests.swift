@@ -99,9 +99,11 @@ private final class Heard<Event: Sendable>: Sendable {
     private func phone(_ events: @escaping @Sendable (TelephonyProviderEvent) -> Void) throws -> TelephonyProvider {
         let plugin = try workshop.load(
             "phone.so", source,
-            manifest: Workshop.manifest(id: "org.test.phone", kind: "vc.telephony/1", capabilities: ["profile": "signalling"]))
+            manifest: Workshop.manifest(
+                id: "org.test.phone", kind: "vc.telephony/1", capabilities: ["profile": "signalling"]))
         let instance = ProviderInstance(
-            plugin: plugin, declaration: plugin.manifest.providers[0], name: "telephony.test", configuration: [:], log: LogList())
+            plugin: plugin, declaration: plugin.manifest.providers[0], name: "telephony.test", configuration: [:],
+            log: LogList())
         try instance.create()
         let provider = try TelephonyProvider(instance, events: events)
         try instance.start()
@@ -114,9 +116,14 @@ private final class Heard<Event: Sendable>: Sendable {
         let announced = Heard<TelephonyProviderEvent>()
         let phone = try phone { announced.add($0) }
         guard case .incoming(let call) = announced.all.first else { throw Unexpected("nothing announced") }
-        #expect(call.key == "k1" && call.from == "sip:a@b" && call.headers == [TelephonyHeader(name: "X-Test", value: "yes")])
+        #expect(
+            call.key == "k1" && call.from == "sip:a@b"
+                && call.headers == [TelephonyHeader(name: "X-Test", value: "yes")])
         let heard = Heard<TelephonyEvent>()
-        let session = try phone.answerable(key: call.key, call: "c1") { heard.add($0); return .accepted }
+        let session = try phone.answerable(key: call.key, call: "c1") {
+            heard.add($0)
+            return .accepted
+        }
         session.answer()
         session.transfer(to: "sip:x")
         session.sendDTMF("12#")
@@ -128,7 +135,10 @@ private final class Heard<Event: Sendable>: Sendable {
         #expect(heard.all.contains(.digits("12#", durationMs: 80)))
         #expect(heard.all.count { if case .failed = $0 { true } else { false } } == 1)
         // The second HANGUP is refused.
-        #expect(heard.all.filter { if case .hungUp = $0 { true } else { false } } == [.hungUp(.agent, code: 0, reason: "bye")])
+        #expect(
+            heard.all.filter { if case .hungUp = $0 { true } else { false } } == [
+                .hungUp(.agent, code: 0, reason: "bye")
+            ])
         session.close()
         try waitUntil("the session's end") { phone.instance.sessionCount == 0 }
         #expect(phone.instance.faults.total == 1)
@@ -139,7 +149,10 @@ private final class Heard<Event: Sendable>: Sendable {
         let phone = try phone { _ in }
         let heard = Heard<TelephonyEvent>()
         let headers = [TelephonyHeader(name: "A", value: ""), TelephonyHeader(name: "B", value: "bbb")]
-        let session = try phone.dial(to: "sip:x", headers: headers, ringTimeoutMs: 1_000, call: "c2") { heard.add($0); return .accepted }
+        let session = try phone.dial(to: "sip:x", headers: headers, ringTimeoutMs: 1_000, call: "c2") {
+            heard.add($0)
+            return .accepted
+        }
         #expect(heard.all == [.ringing, .hungUp(.refused, code: 486, reason: "bbb")])
         session.close()
         try waitUntil("the session's end") { phone.instance.sessionCount == 0 }
