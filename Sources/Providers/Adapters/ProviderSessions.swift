@@ -70,7 +70,8 @@ public final class ProviderSessions: SessionFactory {
             throw ProviderFailure(
                 code: .configuration, retryable: false,
                 message:
-                    "\(provider.name) is of kind \(instance.kind.rawValue), and the profile wants \(provider.kind.pluginKind.rawValue)"
+                    "\(provider.name) is of kind \(instance.kind.rawValue), "
+                        + "and the profile wants \(provider.kind.pluginKind.rawValue)"
             )
         }
         let settings = settings(provider, call)

@@ -183,7 +183,8 @@ private func isPluginID(_ text: String) -> Bool {
 }
 
 private func idProblem(_ id: String) -> String {
-    "expected a name like \"org.acme.stt\" (parts of a-z, 0-9 and -, each beginning with a letter), found \"\(id.prefix(130))\""
+    "expected a name like \"org.acme.stt\" (parts of a-z, 0-9 and -, each beginning with a letter), "
+        + "found \"\(id.prefix(130))\""
 }
 
 private func isKind(_ text: String) -> Bool {

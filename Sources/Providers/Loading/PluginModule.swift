@@ -87,7 +87,8 @@ extension PluginRefusal {
     static func newerABI(file: String, id: String, minor: Int) -> PluginRefusal {
         PluginRefusal(
             .newerABI,
-            "\(file) needs vchost ABI \(VC_ABI_MAJOR).\(minor) or newer, and this host speaks \(VC_ABI_MAJOR).\(VC_ABI_MINOR)",
+            "\(file) needs vchost ABI \(VC_ABI_MAJOR).\(minor) or newer, "
+                + "and this host speaks \(VC_ABI_MAJOR).\(VC_ABI_MINOR)",
             mend: "Update vchost, or install an older \(id)")
     }
 }

@@ -90,7 +90,8 @@ enum PluginGuard {
         guard Int(event.pointee.size) >= rule.size else {
             faults.note(
                 .eventSize, sort: "\(type)", call: object.call,
-                "emitted an event of type \(type) with size \(event.pointee.size); set it to the size of its struct, \(rule.size)"
+                "emitted an event of type \(type) with size \(event.pointee.size); "
+                    + "set it to the size of its struct, \(rule.size)"
             )
             return .refuse(vc_status(VC_E_ARGUMENT))
         }

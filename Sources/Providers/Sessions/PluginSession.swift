@@ -306,7 +306,8 @@ final class PluginSession: @unchecked Sendable {
         object.end()
         instance.faults.note(
             .neverClosed, call: object.call,
-            "a session did not emit CLOSED within \(instance.limits.closeMs) ms after close; it was given up and its memory is lost"
+            "a session did not emit CLOSED within \(instance.limits.closeMs) ms after close; "
+                + "it was given up and its memory is lost"
         )
         instance.sessionEnded(asZombie: true)
     }
