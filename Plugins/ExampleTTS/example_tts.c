@@ -5,8 +5,8 @@
 // do: requests in order, marks, credit, cancelling, closing.
 //
 // There is no thread and no lock in it. `speak` and `credit` are VC_CONTROL, so they never overlap for one session, and
-// both do the same: `pump` speaks until nothing is left to say, or the host has heard enough for now. A voice that takes
-// its time would make audio in a task ("vc.task/1") or wait for a server ("vc.http/1", "vc.ws/1") instead.
+// both do the same: `pump` speaks until nothing is left to say, or the host has heard enough for now. A slower voice
+// makes its audio in a task ("vc.task/1"), or waits for a server ("vc.http/1", "vc.ws/1").
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,8 +19,7 @@
 VC_MANIFEST(JSON({
     "manifest": 1, "id": "org.vchost.example-tts", "version": "1.0.0", "title": "Bells for words",
     "license": "Apache-2.0", "abi": {"major": 1, "minor": 0, "hostMinorMin": 0}, "runtime": {"language": "c"},
-    "isolation": "inprocess",
-    "providers": [{
+    "isolation": "inprocess", "providers": [{
         "kind": "vc.tts/1", "id": "org.vchost.example-tts",
         "capabilities": {"rates": [8000, 16000], "formats": ["s16"], "marks": "word"},
         "config": {"type": "object", "additionalProperties": false, "properties": {
@@ -53,9 +52,7 @@ typedef struct session {
     request *first;
 } session;
 
-// ---- The voice ---------------------------------------------------------------------------------------------
-
-// A triangle wave that dies away.
+// The voice: a triangle wave that dies away.
 static void ring(char letter, uint32_t rate_hz, int16_t *out, uint32_t samples) {
     const uint32_t hertz = 330u + 20u * ((unsigned char)letter % 26u);
     int32_t amplitude = 12000;
@@ -65,8 +62,6 @@ static void ring(char letter, uint32_t rate_hz, int16_t *out, uint32_t samples) 
         if (i % 8 == 0) amplitude -= amplitude / 200;
     }
 }
-
-// ---- Telling the host --------------------------------------------------------------------------------------
 
 static void emit_plain(const session *s, uint32_t type, uint64_t epoch) {
     const vc_event event = { .size = sizeof event, .type = type, .epoch = epoch };
@@ -78,8 +73,8 @@ static void emit_plain(const session *s, uint32_t type, uint64_t epoch) {
 // Says where the word stands in the text, and rings it.
 static vc_status say(session *s, request *r, size_t word_end) {
     if (!r->is_marked) {
-        const vc_event_mark mark = { .head = HEAD(mark, VC_EVENT_MARK, r), .text_start = r->spoken, .text_end = word_end,
-            .position = r->position, .end = r->position + s->word_samples };
+        const vc_event_mark mark = { .head = HEAD(mark, VC_EVENT_MARK, r), .text_start = r->spoken,
+            .text_end = word_end, .position = r->position, .end = r->position + s->word_samples };
         const vc_status status = host->emit(s->handle, &mark.head);
         if (status != VC_OK) return status;
         r->is_marked = 1;
@@ -92,19 +87,14 @@ static vc_status say(session *s, request *r, size_t word_end) {
     const vc_event_audio audio = { .head = HEAD(audio, VC_EVENT_AUDIO, r), .frame = &frame };
     const vc_status status = host->emit(s->handle, &audio.head);
     if (status != VC_OK) return status; // Not taken: the same word again after `credit`.
-    s->sequence++;
-    r->position += s->word_samples;
-    r->spoken = word_end;
-    r->is_marked = 0;
+    s->sequence++, r->position += s->word_samples, r->spoken = word_end, r->is_marked = 0;
     return VC_OK;
 }
 
 static void drop_first(session *s) {
     request *r = s->first;
-    s->first = r->next;
-    s->request_count--;
-    free(r->text);
-    free(r);
+    s->first = r->next, s->request_count--;
+    free(r->text), free(r);
 }
 
 // Speaks on until there is nothing to say, or no credit to say it.
@@ -130,8 +120,6 @@ static void pump(session *s) {
     }
 }
 
-// ---- A session ---------------------------------------------------------------------------------------------
-
 static vc_status speak(vc_self self, uint64_t number, uint64_t epoch, vc_str text, uint32_t flags) {
     session *s = self;
     request **place = &s->first;
@@ -139,19 +127,14 @@ static vc_status speak(vc_self self, uint64_t number, uint64_t epoch, vc_str tex
     if (*place == NULL) {
         if (s->request_count == REQUESTS_MAX) return VC_E_AGAIN;
         if ((*place = calloc(1, sizeof **place)) == NULL) return VC_E_MEMORY;
-        (*place)->number = number;
-        (*place)->epoch = epoch;
-        s->request_count++;
+        (*place)->number = number, (*place)->epoch = epoch, s->request_count++;
     }
     request *r = *place;
     if (text.length > TEXT_MAX - r->length) return VC_E_ARGUMENT;
-    if (text.length > 0) {
-        char *joined = realloc(r->text, r->length + text.length);
-        if (joined == NULL) return VC_E_MEMORY;
-        memcpy(joined + r->length, text.data, text.length);
-        r->text = joined;
-        r->length += text.length;
-    }
+    char *joined = realloc(r->text, r->length + text.length + 1);
+    if (joined == NULL) return VC_E_MEMORY;
+    if (text.length > 0) memcpy(joined + r->length, text.data, text.length);
+    r->text = joined, r->length += text.length;
     r->is_complete = (flags & VC_TTS_LAST) != 0;
     pump(s);
     return VC_OK;
@@ -170,7 +153,6 @@ static void credit(vc_self self, uint32_t events, uint64_t bytes) {
 }
 
 static void close_session(vc_self self) { emit_plain(self, VC_EVENT_CLOSED, 0); }
-
 static void destroy_session(vc_self self) {
     session *s = self;
     while (s->first != NULL) drop_first(s);
@@ -185,16 +167,13 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     (void)error;
     session *s = calloc(1, sizeof *s);
     if (s == NULL) return VC_E_MEMORY;
-    s->handle = request->session;
-    s->rate_hz = request->rate_hz;
+    s->handle = request->session, s->rate_hz = request->rate_hz;
     s->word_samples = s->rate_hz * ((provider *)self)->word_ms / 1000;
     atomic_store(&s->epoch, request->epoch);
     out->state = s, out->ops = &session_ops, out->kind_ops = &tts_ops;
     emit_plain(s, VC_EVENT_READY, request->epoch); // Nothing to load: ready before `open` returned.
     return VC_OK;
 }
-
-// ---- The provider and the entry ----------------------------------------------------------------------------
 
 static vc_status create(const vc_create *request, vc_self *self, vc_error *error) {
     (void)error;
@@ -203,8 +182,7 @@ static vc_status create(const vc_create *request, vc_self *self, vc_error *error
     const vc_config *config = host->service(VC_SERVICE_CONFIG);
     int64_t word_ms = 250;
     if (config != NULL) config->integer(request->provider, "word_ms", &word_ms);
-    p->word_ms = (uint32_t)word_ms;
-    *self = p;
+    p->word_ms = (uint32_t)word_ms, *self = p;
     return VC_OK;
 }
 

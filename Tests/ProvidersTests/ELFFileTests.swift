@@ -16,7 +16,9 @@ import Testing
     func reads() throws {
         let manifest = Workshop.manifest(id: "org.test.a", kind: "vc.tts/1")
         let path = try workshop.build(
-            "a.so", Sources.least(id: "org.test.a", kind: "vc.tts/1", more: "#include <stdlib.h>\n", entry: "if (host == 0) abort();"),
+            "a.so",
+            Sources.least(
+                id: "org.test.a", kind: "vc.tts/1", more: "#include <stdlib.h>\n", entry: "if (host == 0) abort();"),
             manifest: manifest, flags: ["-Wl,-z,now,-z,nodelete"])
         let elf = try ELFFile(#require(readWholeFile(path)))
         #expect(try elf.manifestText().map { String(decoding: $0, as: UTF8.self) } == manifest.text)
@@ -55,7 +57,10 @@ import Testing
         let path = try workshop.build("a.so", Sources.least(id: "org.test.a", kind: "vc.tts/1"), manifest: nil)
         workshop.write(Workshop.manifest(id: "org.test.a", kind: "vc.tts/1").text, to: workshop.root + "/manifest.json")
         let command = PluginsCommand(directory: workshop.plugins, cacheDirectory: workshop.cache, probe: .forTests)
-        #expect(command.run(["pack", path, workshop.root + "/manifest.json"], output: { _ in }, errors: { Issue.record("\($0)") }) == 0)
+        #expect(
+            command.run(
+                ["pack", path, workshop.root + "/manifest.json"], output: { _ in }, errors: { Issue.record("\($0)") })
+                == 0)
         #expect(run(["/bin/sh", "-c", "! readelf -aW \(path) 2>&1 >/dev/null | grep -q ."]) == 0)
         #expect(try workshop.registry().plugin(named: "a") != nil)
         #expect(run(["/usr/bin/strip", path]) == 0)
@@ -73,7 +78,10 @@ import Testing
         for _ in 0..<6_000 {
             var bytes = whole
             for _ in 0...random.below(4) {
-                let place = random.below(3) == 0 ? random.below(bytes.count) : random.below(2) == 0 ? random.below(headers) : tables + random.below(64 * 32)
+                let place =
+                    random.below(3) == 0
+                    ? random.below(bytes.count)
+                    : random.below(2) == 0 ? random.below(headers) : tables + random.below(64 * 32)
                 bytes[place] = [0, 1, 0x7f, 0x80, 0xff, UInt8(random.below(256))][random.below(6)]
             }
             if random.below(8) == 0 { bytes.removeLast(random.below(bytes.count)) }
@@ -90,12 +98,20 @@ import Testing
         #expect(refused > 1_500)
     }
 
-    @Test("The digest is that of the standard", arguments: [
-        ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-        ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-        ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-        (String(repeating: "a", count: 1_000_000), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
-    ])
+    @Test(
+        "The digest is that of the standard",
+        arguments: [
+            ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (
+                "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+            ),
+            (
+                String(repeating: "a", count: 1_000_000),
+                "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+            ),
+        ])
     func sha256(text: String, digest: String) {
         #expect(SHA256.hex(Array(text.utf8)) == digest)
     }

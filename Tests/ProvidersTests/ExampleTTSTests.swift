@@ -12,7 +12,8 @@ import Testing
     /// As its README says, word for word but for the paths.
     private func build() throws {
         let status = run([
-            "/usr/bin/cc", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-O2", "-fvisibility=hidden",
+            "/usr/bin/cc", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-O2",
+            "-fvisibility=hidden",
             "-I", Workshop.headers, Self.folder + "/example_tts.c", "-o", workshop.plugins + "/example-tts.so",
         ])
         try #require(status == 0)
@@ -24,7 +25,9 @@ import Testing
         let plugin = try #require(try workshop.registry().plugin(named: "example-tts"))
         let instance = try plugin.running("tts.example")
         let caller = Caller()
-        guard case .textToSpeech(let session) = try instance.open(.textToSpeech, caller) else { throw Unexpected("another kind") }
+        guard case .textToSpeech(let session) = try instance.open(.textToSpeech, caller) else {
+            throw Unexpected("another kind")
+        }
         return (instance, session, caller)
     }
 
@@ -33,7 +36,8 @@ import Testing
         try build()
         let elf = try ELFFile(#require(readWholeFile(workshop.plugins + "/example-tts.so")))
         let inside = try JSONValue(parsing: String(decoding: #require(try elf.manifestText()), as: UTF8.self))
-        let beside = try JSONValue(parsing: String(decoding: #require(readSmallFile(Self.folder + "/manifest.json")), as: UTF8.self))
+        let beside = try JSONValue(
+            parsing: String(decoding: #require(readSmallFile(Self.folder + "/manifest.json")), as: UTF8.self))
         #expect(inside == beside)
     }
 
@@ -48,7 +52,11 @@ import Testing
         #expect(caller.audio.map(\.samples.count) == [2_000, 2_000])
         #expect(caller.audio.allSatisfy { $0.ticket == ticket && $0.samples.contains { abs($0) > 5_000 } })
         let marks = caller.events.compactMap { if case .speech(_, .mark(let mark)) = $0 { mark } else { nil } }
-        #expect(marks == [SpeechMark(textStart: 0, textEnd: 3, position: 0), SpeechMark(textStart: 4, textEnd: 9, position: 2_000)])
+        #expect(
+            marks == [
+                SpeechMark(textStart: 0, textEnd: 3, position: 0),
+                SpeechMark(textStart: 4, textEnd: 9, position: 2_000),
+            ])
         session.close()
         try waitUntil("the session's end") { instance.sessionCount == 0 }
         #expect(instance.faults.total == 0)
@@ -86,7 +94,10 @@ import Testing
         session.speak(Ticket(epoch: 1, request: 2), text: "new", last: true)
         caller.take()
         #expect(caller.audio.last?.ticket == Ticket(epoch: 1, request: 2))
-        #expect(!caller.events.contains { if case .speech(Ticket(epoch: 0, request: 1), .done) = $0 { true } else { false } })
+        #expect(
+            !caller.events.contains {
+                if case .speech(Ticket(epoch: 0, request: 1), .done) = $0 { true } else { false }
+            })
         session.close()
         try waitUntil("the session's end") { instance.sessionCount == 0 }
         #expect(instance.faults.total == 0)

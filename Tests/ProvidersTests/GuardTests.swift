@@ -19,14 +19,17 @@ import Testing
     }
 
     private func session(_ instance: ProviderInstance, _ caller: Caller) throws -> any LanguageModelSession {
-        guard case .languageModel(let session) = try instance.open(.languageModel, caller) else { throw Unexpected("another kind") }
+        guard case .languageModel(let session) = try instance.open(.languageModel, caller) else {
+            throw Unexpected("another kind")
+        }
         return session
     }
 
     private func ask(_ session: any LanguageModelSession, _ request: UInt64, epoch: UInt64 = 0) {
         session.request(
             LanguageModelRequest(
-                ticket: Ticket(epoch: epoch, request: request), messages: [Message(.caller, "hello")], speculative: false))
+                ticket: Ticket(epoch: epoch, request: request), messages: [Message(.caller, "hello")],
+                speculative: false))
     }
 
     private func texts(_ caller: Caller) -> [String] {
@@ -45,18 +48,20 @@ import Testing
         return (status, Breach.allCases.filter { instance.faults.count(of: $0) > 0 })
     }
 
-    @Test("Each bad event is refused with its status, counted, and logged as the plugin's fault", arguments: [
-        ("tell(s, 9999, r->request, 0);", VC_E_ARGUMENT, Breach.eventType),
-        ("tell(s, VC_EVENT_FINALIZED, r->request, 0);", VC_E_ARGUMENT, .eventType),
-        ("tell(s, VC_EVENT_DRAINED, 0, 0);", VC_E_ARGUMENT, .eventType),
-        ("tell(s, VC_EVENT_DELTA, r->request, 0);", VC_E_ARGUMENT, .eventSize),
-        ("delta(s, r->request, r->epoch + 5, \"x\");", VC_E_ARGUMENT, .eventEpoch),
-        ("delta(s, r->request, 0, \"\");", VC_E_ARGUMENT, .eventBody),
-        ("delta(s, r->request, 0, \"\\xff\");", VC_E_ARGUMENT, .eventBody),
-        ("delta(s, 77, 0, \"x\");", VC_E_ARGUMENT, .eventRequest),
-        ("done(s, r->request, 0, 99);", VC_E_ARGUMENT, .eventBody),
-        ("tell(s, VC_EVENT_READY, 0, 0);", VC_E_ARGUMENT, .readyTwice),
-    ])
+    @Test(
+        "Each bad event is refused with its status, counted, and logged as the plugin's fault",
+        arguments: [
+            ("tell(s, 9999, r->request, 0);", VC_E_ARGUMENT, Breach.eventType),
+            ("tell(s, VC_EVENT_FINALIZED, r->request, 0);", VC_E_ARGUMENT, .eventType),
+            ("tell(s, VC_EVENT_DRAINED, 0, 0);", VC_E_ARGUMENT, .eventType),
+            ("tell(s, VC_EVENT_DELTA, r->request, 0);", VC_E_ARGUMENT, .eventSize),
+            ("delta(s, r->request, r->epoch + 5, \"x\");", VC_E_ARGUMENT, .eventEpoch),
+            ("delta(s, r->request, 0, \"\");", VC_E_ARGUMENT, .eventBody),
+            ("delta(s, r->request, 0, \"\\xff\");", VC_E_ARGUMENT, .eventBody),
+            ("delta(s, 77, 0, \"x\");", VC_E_ARGUMENT, .eventRequest),
+            ("done(s, r->request, 0, 99);", VC_E_ARGUMENT, .eventBody),
+            ("tell(s, VC_EVENT_READY, 0, 0);", VC_E_ARGUMENT, .readyTwice),
+        ])
     func badEvent(onRequest: String, status: Int, breach: Breach) throws {
         let answer = try answer(to: onRequest)
         #expect(answer.status == "\(status)")
@@ -96,12 +101,16 @@ import Testing
     @Test("DECLINED is legal before the first DELTA, and after it a failure and a fault")
     func declined() throws {
         let instance = try model(
-            Sources.languageModel(onRequest: "if (r->request == 2) delta(s, 2, 0, \"well\"); done(s, r->request, 0, VC_LLM_DECLINED);"))
+            Sources.languageModel(
+                onRequest: "if (r->request == 2) delta(s, 2, 0, \"well\"); done(s, r->request, 0, VC_LLM_DECLINED);"))
         let caller = Caller()
         let session = try session(instance, caller)
         ask(session, 1)
         caller.take()
-        #expect(caller.events.contains { if case .languageModel(Ticket(epoch: 0, request: 1), .done(.declined)) = $0 { true } else { false } })
+        #expect(
+            caller.events.contains {
+                if case .languageModel(Ticket(epoch: 0, request: 1), .done(.declined)) = $0 { true } else { false }
+            })
         #expect(caller.failures.isEmpty)
         ask(session, 2)
         caller.take()
@@ -114,7 +123,8 @@ import Testing
     func afterClosed() throws {
         let instance = try model(
             Sources.languageModel(
-                onRequest: "answer_last(s, r);", onOpen: "vc_status kept = last; tell(s, VC_EVENT_READY, 0, 0); last = kept;",
+                onRequest: "answer_last(s, r);",
+                onOpen: "vc_status kept = last; tell(s, VC_EVENT_READY, 0, 0); last = kept;",
                 onClose: "tell(s, VC_EVENT_CLOSED, 0, 0); tell(s, VC_EVENT_CLOSED, 0, 0);"))
         let caller = Caller()
         let first = try session(instance, caller)
@@ -160,7 +170,8 @@ import Testing
     func beforeReady() throws {
         let instance = try model(
             Sources.languageModel(
-                onRequest: "delta(s, r->request, r->epoch, \"x\"); done(s, r->request, r->epoch, VC_LLM_STOP);", onOpen: "late = s; pthread_t t; pthread_create(&t, 0, become, 0); pthread_detach(t);",
+                onRequest: "delta(s, r->request, r->epoch, \"x\"); done(s, r->request, r->epoch, VC_LLM_STOP);",
+                onOpen: "late = s; pthread_t t; pthread_create(&t, 0, become, 0); pthread_detach(t);",
                 more: """
                     #include <pthread.h>
                     #include <unistd.h>
@@ -177,7 +188,9 @@ import Testing
         caller.take()
         #expect(texts(caller).isEmpty)
         try caller.wait("answers") { texts($0).count == 2 ? true : nil }
-        let requests = caller.events.compactMap { if case .languageModel(let ticket, .delta) = $0 { ticket.request } else { nil } }
+        let requests = caller.events.compactMap {
+            if case .languageModel(let ticket, .delta) = $0 { ticket.request } else { nil }
+        }
         #expect(requests == [2, 3])
         session.close()
         #expect(instance.faults.total == 0)
@@ -216,13 +229,16 @@ import Testing
         session.close()
     }
 
-    @Test("A provider that refuses its settings is failed with its own words, and one that is never READY with the time")
+    @Test(
+        "A provider that refuses its settings is failed with its own words, and one that is never READY with the time")
     func providerFails() throws {
         let refusing = try workshop.load(
             "llm.so",
             Sources.languageModel(
                 onRequest: "",
-                onCreate: "e->code = VC_E_CONFIG; e->message = (vc_str)VC_STR(\"model: expected a file, found /x\"); return VC_E_CONFIG;"),
+                onCreate:
+                    "e->code = VC_E_CONFIG; e->message = (vc_str)VC_STR(\"model: expected a file, found /x\"); return VC_E_CONFIG;"
+            ),
             manifest: Workshop.manifest(id: "org.test.llm", kind: "vc.llm/1"))
         let instance = ProviderInstance(
             plugin: refusing, declaration: refusing.manifest.providers[0], name: "llm.x", configuration: [:], log: log)
@@ -244,7 +260,9 @@ import Testing
         new.ops.request = { _, _ in 0 }
         #expect(try withUnsafePointer(to: &new) { try adopt($0, as: vc_llm_ops.self, "vc_llm_ops") }.request != nil)
         new.ops.reserved = 1
-        #expect(throws: TableFault(problem: "x.reserved is not 0")) { try withUnsafePointer(to: &new) { try adopt($0, as: vc_llm_ops.self, "x") } }
+        #expect(throws: TableFault(problem: "x.reserved is not 0")) {
+            try withUnsafePointer(to: &new) { try adopt($0, as: vc_llm_ops.self, "x") }
+        }
         old.size = 0
         #expect(throws: TableFault.self) { try withUnsafePointer(to: &old) { try adopt($0, as: vc_llm_ops.self, "x") } }
         #expect(throws: TableFault(problem: "x is NULL")) { try adopt(nil, as: vc_llm_ops.self, "x") }

@@ -89,7 +89,9 @@ import Testing
             "a.so",
             Sources.least(
                 id: "org.test.a", kind: "vc.tts/1",
-                more: "#include <stdio.h>\n__attribute__((constructor)) static void born(void) { fclose(fopen(\"\(witness)\", \"w\")); }"),
+                more:
+                    "#include <stdio.h>\n__attribute__((constructor)) static void born(void) { fclose(fopen(\"\(witness)\", \"w\")); }"
+            ),
             manifest: nil)
         let refusal = try refusal("a.so")
         #expect(refusal.code == .noManifest)
@@ -100,7 +102,9 @@ import Testing
     @Test("A broken manifest is refused with the key and what is expected there")
     func manifestBroken() throws {
         try good("a.so", changes: ["licence": "MIT"])
-        #expect(try refusal("a.so").reason.hasPrefix("the manifest of a.so is broken: licence: is not known here; known are abi,"))
+        #expect(
+            try refusal("a.so").reason.hasPrefix(
+                "the manifest of a.so is broken: licence: is not known here; known are abi,"))
     }
 
     @Test("A plugin for a newer ABI is refused before it is opened, with both numbers")
@@ -117,14 +121,18 @@ import Testing
     func toolchain() throws {
         try good("a.so", changes: ["runtime": ["language": "swift", "toolchain": "5.9.2", "stdlib": "shared"]])
         #expect(try refusal("a.so").code == .toolchainDiffers)
-        try good("b.so", id: "org.test.b", changes: ["runtime": ["language": "swift", "toolchain": "5.9.2", "stdlib": "static"]])
+        try good(
+            "b.so", id: "org.test.b",
+            changes: ["runtime": ["language": "swift", "toolchain": "5.9.2", "stdlib": "static"]])
         #expect(try workshop.registry().plugin(named: "b") != nil)
     }
 
     @Test("An undefined symbol is named")
     func undefinedSymbol() throws {
         try workshop.build(
-            "a.so", Sources.least(id: "org.test.tts", kind: "vc.tts/1", more: "extern int acme_missing(void);", entry: "acme_missing();"),
+            "a.so",
+            Sources.least(
+                id: "org.test.tts", kind: "vc.tts/1", more: "extern int acme_missing(void);", entry: "acme_missing();"),
             manifest: Workshop.manifest(id: "org.test.tts", kind: "vc.tts/1"))
         #expect(try refusal("a.so").reason == "a.so needs the symbol acme_missing, which nothing provides")
     }
@@ -132,9 +140,13 @@ import Testing
     @Test("A missing library is named")
     func missingLibrary() throws {
         workshop.write("int acme(void) { return 1; }", to: workshop.root + "/acme.c")
-        run(["/usr/bin/cc", "-shared", "-fPIC", workshop.root + "/acme.c", "-Wl,-soname,libacme.so.9", "-o", workshop.root + "/libacme.so"])
+        run([
+            "/usr/bin/cc", "-shared", "-fPIC", workshop.root + "/acme.c", "-Wl,-soname,libacme.so.9", "-o",
+            workshop.root + "/libacme.so",
+        ])
         try workshop.build(
-            "a.so", Sources.least(id: "org.test.tts", kind: "vc.tts/1", more: "extern int acme(void);", entry: "acme();"),
+            "a.so",
+            Sources.least(id: "org.test.tts", kind: "vc.tts/1", more: "extern int acme(void);", entry: "acme();"),
             manifest: Workshop.manifest(id: "org.test.tts", kind: "vc.tts/1"), link: ["-L\(workshop.root)", "-lacme"])
         #expect(try refusal("a.so").reason == "a.so needs the library libacme.so.9, which is not installed")
         #expect(try ELFFile(#require(readWholeFile(workshop.plugins + "/a.so"))).needed.first == "libacme.so.9")
@@ -168,7 +180,9 @@ import Testing
         try workshop.build(
             "a.so", Sources.least(id: "org.test.a", kind: "vc.dream/1", entry: "__builtin_trap();"),
             manifest: Workshop.manifest(id: "org.test.a", kind: "vc.dream/1"))
-        guard case .ignored(let why) = try state(try workshop.registry(), "a.so") else { throw Unexpected("not ignored") }
+        guard case .ignored(let why) = try state(try workshop.registry(), "a.so") else {
+            throw Unexpected("not ignored")
+        }
         #expect(why.contains("vc.dream/1"))
     }
 
@@ -192,7 +206,9 @@ import Testing
             more: "static const vc_module wrong = { 3, 0, 0, 0, 0 };")
         #expect(try refusal("a.so").code == .entryRefused)
         #expect(try refusal("b.so").reason == "b.so breaks the contract in its entry: vc_module is NULL")
-        #expect(try refusal("c.so").reason == "c.so breaks the contract in its entry: vc_module.size is 3; set it to sizeof(vc_module)")
+        #expect(
+            try refusal("c.so").reason
+                == "c.so breaks the contract in its entry: vc_module.size is 3; set it to sizeof(vc_module)")
     }
 
     @Test("A manifest that promises another provider than the code has is refused")
@@ -203,12 +219,23 @@ import Testing
         #expect(try refusal("a.so").reason.contains("lists the provider org.test.paper"))
     }
 
-    @Test("A foreign library that crashes or hangs when it is opened costs a child and not the host", arguments: [
-        ("__builtin_trap();", "", PluginRefusal.Code.crashed, "in vc_plugin_entry_v1"),
-        ("", "__attribute__((constructor)) static void born(void) { volatile int *volatile p = 0; *p = 1; }", .crashed, "while it was opened"),
-        ("", "#include <stdlib.h>\n__attribute__((constructor)) static void born(void) { _Exit(0); }", .crashed, "ended its process"),
-        ("", "__attribute__((constructor)) static void born(void) { for (;;) __asm__(\"\"); }", .hung, "did not return within 3000 ms"),
-    ])
+    @Test(
+        "A foreign library that crashes or hangs when it is opened costs a child and not the host",
+        arguments: [
+            ("__builtin_trap();", "", PluginRefusal.Code.crashed, "in vc_plugin_entry_v1"),
+            (
+                "", "__attribute__((constructor)) static void born(void) { volatile int *volatile p = 0; *p = 1; }",
+                .crashed, "while it was opened"
+            ),
+            (
+                "", "#include <stdlib.h>\n__attribute__((constructor)) static void born(void) { _Exit(0); }", .crashed,
+                "ended its process"
+            ),
+            (
+                "", "__attribute__((constructor)) static void born(void) { for (;;) __asm__(\"\"); }", .hung,
+                "did not return within 3000 ms"
+            ),
+        ])
     func crashes(entry: String, more: String, code: PluginRefusal.Code, words: String) throws {
         try workshop.build(
             "a.so", Sources.least(id: "org.test.a", kind: "vc.tts/1", more: more, entry: entry),
@@ -218,7 +245,9 @@ import Testing
             command: PluginProbe.forTests.command, environment: PluginProbe.forTests.environment,
             deadlineMs: code == .hung ? 3_000 : 20_000)
         let registry = try workshop.registry(probe: probe)
-        guard case .refused(let refusal) = try state(registry, "a.so") else { throw Unexpected("not refused but \(try state(registry, "a.so"))") }
+        guard case .refused(let refusal) = try state(registry, "a.so") else {
+            throw Unexpected("not refused but \(try state(registry, "a.so"))")
+        }
         #expect(refusal.code == code)
         #expect(refusal.reason.contains(words))
         if code != .hung { #expect(registry.plugin(named: "b") != nil) }

@@ -17,7 +17,9 @@ extension vc_frame {
         guard samples > 0, UInt64(samples) <= UInt64(rate_hz) * UInt64(secondsMax) else {
             return "\(samples) samples; 1 to \(Int(rate_hz) * secondsMax) are expected"
         }
-        guard bytes == UInt64(samples) * UInt64(width) else { return "\(bytes) bytes for \(samples) samples of \(width) bytes" }
+        guard bytes == UInt64(samples) * UInt64(width) else {
+            return "\(bytes) bytes for \(samples) samples of \(width) bytes"
+        }
         guard let data else { return "no data" }
         guard UInt(bitPattern: data) % UInt(width) == 0 else { return "data that are not aligned" }
         return nil

@@ -32,7 +32,8 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
     private let open = Mutex<[UInt64: Open]>([:])
 
     static func open(
-        _ instance: ProviderInstance, as provider: Provider, _ request: SessionRequest, tools: JSONValue, options: JSONValue,
+        _ instance: ProviderInstance, as provider: Provider, _ request: SessionRequest, tools: JSONValue,
+        options: JSONValue,
         mailbox: CallMailbox
     ) throws(ProviderFailure) -> PluginLanguageModel {
         let adapter = PluginLanguageModel(provider, mailbox, tools, options)
@@ -98,8 +99,10 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
                 withStr(tools) { tools in
                     withStr(options) { options in
                         var request = vc_llm_request(
-                            size: UInt32(MemoryLayout<vc_llm_request>.size), flags: speculative ? UInt32(VC_LLM_SPECULATIVE) : 0,
-                            request: ticket.request, epoch: ticket.epoch, messages: messages, tools: tools, options: options)
+                            size: UInt32(MemoryLayout<vc_llm_request>.size),
+                            flags: speculative ? UInt32(VC_LLM_SPECULATIVE) : 0,
+                            request: ticket.request, epoch: ticket.epoch, messages: messages, tools: tools,
+                            options: options)
                         return slot(theirs, &request)
                     }
                 }
@@ -138,7 +141,9 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
             }
         case VC_EVENT_TOOL_CALL:
             let body = raw.load(as: vc_event_tool_call.self)
-            guard let id = String(body.call), let name = String(body.name), let arguments = String(body.arguments), !name.isEmpty else {
+            guard let id = String(body.call), let name = String(body.name), let arguments = String(body.arguments),
+                !name.isEmpty
+            else {
                 return session.broken("TOOL_CALL", "a text that is missing or not UTF-8")
             }
             guard (try? JSONValue(parsing: arguments))?.object != nil else {
@@ -149,7 +154,9 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
         case VC_EVENT_USAGE:
             let body = raw.load(as: vc_event_usage.self)
             return post(
-                .usage(promptTokens: Int(clamping: body.input_tokens), completionTokens: Int(clamping: body.output_tokens)), ticket)
+                .usage(
+                    promptTokens: Int(clamping: body.input_tokens), completionTokens: Int(clamping: body.output_tokens)),
+                ticket)
         case VC_EVENT_LLM_DONE:
             return done(Int(raw.load(as: vc_event_llm_done.self).reason), ticket, state)
         default:
@@ -167,17 +174,22 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
         case VC_LLM_DECLINED:
             guard !state.hasDelta else {
                 session.instance.faults.note(
-                    .declinedAfterDelta, call: session.object.call, "declined a request after its first DELTA; only before it may be")
+                    .declinedAfterDelta, call: session.object.call,
+                    "declined a request after its first DELTA; only before it may be")
                 // Half an answer is not a refusal: the conversation hears of a failure, and the plugin of its fault.
                 open.withLock { $0[ticket.request] = nil }
                 mailbox.failed(
-                    provider, ticket, ProviderFailure(code: .misbehaved, retryable: false, message: "\(provider.name) declined in the middle of its answer"))
+                    provider, ticket,
+                    ProviderFailure(
+                        code: .misbehaved, retryable: false,
+                        message: "\(provider.name) declined in the middle of its answer"))
                 return vc_status(VC_E_ARGUMENT)
             }
             finish = .declined
         default: return session.broken("LLM_DONE", "reason \(reason)")
         }
-        return post(.done(finish), ticket) { _ in } onAccept: { open in
+        return post(.done(finish), ticket) { _ in
+        } onAccept: { open in
             // With TOOL the model goes on under the same request once it has its results.
             if finish != .toolCalls { open[ticket.request] = nil }
         }

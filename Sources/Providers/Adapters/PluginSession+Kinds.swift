@@ -10,10 +10,13 @@ extension PluginSession {
     ) throws(ProviderFailure) -> Table {
         do throws(TableFault) {
             let table = try adopt(kindOps, as: Table.self, name)
-            for (slot, isThere) in mandatory(table) where !isThere { throw TableFault(problem: "\(name).\(slot) is NULL") }
+            for (slot, isThere) in mandatory(table) where !isThere {
+                throw TableFault(problem: "\(name).\(slot) is NULL")
+            }
             return table
         } catch {
-            instance.faults.note(.slotMissing, call: object.call, "opened a session that cannot be used: \(error.problem)")
+            instance.faults.note(
+                .slotMissing, call: object.call, "opened a session that cannot be used: \(error.problem)")
             close()
             throw ProviderFailure(code: .misbehaved, retryable: false, message: error.problem)
         }
@@ -25,14 +28,16 @@ extension PluginSession {
         return vc_status(VC_E_ARGUMENT)
     }
 
-    /// A slot gave a status for which the conversation has no use: by its range it is our fault, the world's or the plugin's.
+    /// A slot gave a status for which the conversation has no use: by its range it is our fault, the world's or the
+    /// plugin's.
     func refused(_ slot: StaticString, _ status: vc_status) {
         switch Int(status) {
         case VC_E_CANCELED, VC_E_CLOSED, VC_E_STALE, VC_E_AGAIN: return
         default: break
         }
         instance.faults.note(
-            .status, sort: "\(slot) \(status)", call: object.call, "\(slot) answered with status \(status); the session goes on")
+            .status, sort: "\(slot) \(status)", call: object.call,
+            "\(slot) answered with status \(status); the session goes on")
     }
 }
 
@@ -53,7 +58,9 @@ func makeConverter(
 ) throws(ProviderFailure) -> (any SampleRateConverter)? {
     guard from != to else { return nil }
     guard let converter = maker?(from, to) else {
-        throw ProviderFailure(code: .configuration, retryable: false, message: "\(name) works at \(to) Hz, and the call's \(from) Hz cannot be converted")
+        throw ProviderFailure(
+            code: .configuration, retryable: false,
+            message: "\(name) works at \(to) Hz, and the call's \(from) Hz cannot be converted")
     }
     return converter
 }

@@ -1,7 +1,7 @@
 // A recogniser behind the C line, as a conversation knows it.
 //
-// Positions: a conversation counts samples of the caller's stream, the plugin samples of its session at its own rate. The
-// session's zero is the first position that it hears of, and both ways are converted here.
+// Positions: a conversation counts samples of the caller's stream, the plugin samples of its session at its own rate.
+// The session's zero is the first position that it hears of, and both ways are converted here.
 
 import Calls
 import PluginABI
@@ -59,7 +59,8 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
         self.converter = converter
         limits = instance.limits
         isTentative = instance.declaration.capabilities.flag("tentative")
-        wantsSilence = instance.declaration.capabilities.flag("turns") || instance.declaration.capabilities.flag("silence")
+        wantsSilence =
+            instance.declaration.capabilities.flag("turns") || instance.declaration.capabilities.flag("silence")
     }
 
     // MARK: SpeechToTextSession
@@ -101,7 +102,10 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
             let status = finalize(theirs, request, position, flags)
             if status != VC_OK { session.refused("finalize", status) }
         }
-        if !asked { session.lose(ProviderFailure(code: .internal, retryable: true, message: "\(provider.name) takes no more requests")) }
+        if !asked {
+            session.lose(
+                ProviderFailure(code: .internal, retryable: true, message: "\(provider.name) takes no more requests"))
+        }
     }
 
     func close() { session.close() }
@@ -155,8 +159,10 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
 
     private func give(_ samples: UnsafeBufferPointer<Int16>, at position: UInt64, _ theirs: vc_self?) -> Bool {
         var frame = vc_frame(
-            size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz), channels: 1,
-            samples: UInt32(samples.count), flags: isDiscontinuous ? UInt32(VC_FRAME_DISCONTINUITY) : 0, sequence: sequence,
+            size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+            channels: 1,
+            samples: UInt32(samples.count), flags: isDiscontinuous ? UInt32(VC_FRAME_DISCONTINUITY) : 0,
+            sequence: sequence,
             position: position, captured_ns: hostClockNs(), epoch: session.object.epoch.load(ordering: .relaxed),
             data: UnsafeRawPointer(samples.baseAddress), bytes: UInt64(samples.count * 2))
         let status = ops.push!(theirs, &frame)
@@ -185,13 +191,18 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
         switch type {
         case VC_EVENT_TRANSCRIPT:
             let body = raw.load(as: vc_event_transcript.self)
-            guard let text = String(body.text), let language = String(body.language) else { return session.broken("TRANSCRIPT", "a text that is not UTF-8") }
+            guard let text = String(body.text), let language = String(body.language) else {
+                return session.broken("TRANSCRIPT", "a text that is not UTF-8")
+            }
             return mailbox.post(
                 .transcript(
                     Transcript(
-                        utterance: body.utterance, text: text, start: callPosition(body.start), end: body.end == 0 ? 0 : callPosition(body.end),
-                        isFinal: body.final != 0, stability: body.stability.isFinite ? max(0, min(1, body.stability)) : 0,
-                        confidence: body.confidence >= 0 && body.confidence <= 1 ? body.confidence : nil, language: language))
+                        utterance: body.utterance, text: text, start: callPosition(body.start),
+                        end: body.end == 0 ? 0 : callPosition(body.end),
+                        isFinal: body.final != 0,
+                        stability: body.stability.isFinite ? max(0, min(1, body.stability)) : 0,
+                        confidence: body.confidence >= 0 && body.confidence <= 1 ? body.confidence : nil,
+                        language: language))
             ).status
         case VC_EVENT_FINALIZED:
             return mailbox.post(.finalized(request: event.pointee.request)).status

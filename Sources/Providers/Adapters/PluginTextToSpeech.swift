@@ -1,7 +1,8 @@
 // A voice behind the C line, as a conversation knows it.
 //
 // A conversation's request is one clause, so each goes over the line as one whole request. The two seconds that a voice
-// may be ahead are counted by the call's mailbox; its "full" becomes VC_E_AGAIN, and what the call plays becomes `credit`.
+// may be ahead are counted by the call's mailbox; its "full" becomes VC_E_AGAIN, and what the call plays becomes
+// `credit`.
 
 import Calls
 import PluginABI
@@ -44,7 +45,9 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
         return adapter
     }
 
-    private init(_ provider: Provider, _ mailbox: CallMailbox, _ callRateHz: Int, _ converter: SampleRateConverterMaker?) {
+    private init(
+        _ provider: Provider, _ mailbox: CallMailbox, _ callRateHz: Int, _ converter: SampleRateConverterMaker?
+    ) {
         self.provider = provider
         self.mailbox = mailbox
         self.callRateHz = callRateHz
@@ -104,7 +107,8 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
         let ticket = Ticket(epoch: event.pointee.epoch, request: event.pointee.request)
         guard let request = voice.withLock({ voice in voice.requests.first { $0.ticket == ticket } }) else {
             session.instance.faults.note(
-                .eventRequest, call: session.object.call, "emitted an event for request \(ticket.request), which is not open")
+                .eventRequest, call: session.object.call,
+                "emitted an event for request \(ticket.request), which is not open")
             return vc_status(VC_E_ARGUMENT)
         }
         let raw = UnsafeRawPointer(event)
@@ -126,7 +130,9 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
             ).status
         case VC_EVENT_TTS_DONE:
             let reason = Int(raw.load(as: vc_event_tts_done.self).reason)
-            guard reason == VC_TTS_COMPLETE || reason == VC_TTS_CANCELED else { return session.broken("TTS_DONE", "reason \(reason)") }
+            guard reason == VC_TTS_COMPLETE || reason == VC_TTS_CANCELED else {
+                return session.broken("TTS_DONE", "reason \(reason)")
+            }
             let outcome = mailbox.post(.speech(ticket, .done))
             if outcome == .accepted { voice.withLock { $0.requests.removeAll { $0.ticket == ticket } } }
             return outcome.status
@@ -151,7 +157,9 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
         guard let converted else {
             return session.broken("AUDIO", "\(frame.rate_hz) Hz, which cannot be converted to \(callRateHz) Hz")
         }
-        func send() -> CallMailbox.Outcome { converted.withUnsafeBufferPointer { mailbox.audio($0, from: provider, ticket) } }
+        func send() -> CallMailbox.Outcome {
+            converted.withUnsafeBufferPointer { mailbox.audio($0, from: provider, ticket) }
+        }
         var outcome = send()
         if outcome == .full {
             // Told that it waits before it is asked once more: credit that came in between is not lost.
@@ -167,7 +175,9 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
     }
 
     private func convert(_ frame: vc_frame, _ ticket: Ticket, _ voice: inout Voice) -> [Int16]? {
-        if let kept = voice.kept, kept.request == ticket.request, kept.position == frame.position { return kept.samples }
+        if let kept = voice.kept, kept.request == ticket.request, kept.position == frame.position {
+            return kept.samples
+        }
         let samples = frame.signed16
         guard Int(frame.rate_hz) != callRateHz else { return samples }
         if voice.converter == nil || voice.converterKey != (ticket.request, Int(frame.rate_hz)) {

@@ -63,7 +63,8 @@ final class PluginTurn: TurnSession, PluginSessionDelegate, @unchecked Sendable 
             let isTaken = session.ask("push", samples: piece.count) { theirs in
                 piece.withUnsafeBufferPointer { buffer in
                     var frame = vc_frame(
-                        size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+                        size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16),
+                        rate_hz: UInt32(rateHz),
                         channels: 1, samples: UInt32(buffer.count), flags: 0, sequence: number, position: from,
                         captured_ns: hostClockNs(), epoch: 0, data: UnsafeRawPointer(buffer.baseAddress),
                         bytes: UInt64(buffer.count * 2))
@@ -106,8 +107,12 @@ final class PluginTurn: TurnSession, PluginSessionDelegate, @unchecked Sendable 
     func receive(_ event: UnsafePointer<vc_event>, _ type: Int) -> vc_status {
         guard type == VC_EVENT_VERDICT else { return vc_status(VC_E_ARGUMENT) }
         let body = UnsafeRawPointer(event).load(as: vc_event_verdict.self)
-        guard (0...1).contains(body.probability) else { return session.broken("VERDICT", "a probability outside of 0...1") }
-        guard let position = asked.withLock({ $0.removeValue(forKey: event.pointee.request) }) else { return vc_status(VC_OK) }
+        guard (0...1).contains(body.probability) else {
+            return session.broken("VERDICT", "a probability outside of 0...1")
+        }
+        guard let position = asked.withLock({ $0.removeValue(forKey: event.pointee.request) }) else {
+            return vc_status(VC_OK)
+        }
         return mailbox.post(.turnProbability(body.probability, position: position)).status
     }
 

@@ -45,7 +45,8 @@ public final class ProviderSessions: SessionFactory {
 
     public func chains(for call: CallIdentity) -> ProviderChains { chainsOf(call) }
 
-    /// Reports the session as opened when the plugin's `open` returned: what is asked before READY waits in the session.
+    /// Reports the session as opened when the plugin's `open` returned: what is asked before READY waits in the
+    /// session.
     public func open(
         _ provider: Provider, for call: CallIdentity, inboundRateHz: Int, outboundRateHz: Int, mailbox: CallMailbox
     ) {
@@ -62,12 +63,16 @@ public final class ProviderSessions: SessionFactory {
     ) throws(ProviderFailure) -> OpenedSession {
         guard let instance = instance(provider.name) else {
             throw ProviderFailure(
-                code: .configuration, retryable: false, message: "\(provider.name) is not running; the log says why at the start")
+                code: .configuration, retryable: false,
+                message: "\(provider.name) is not running; the log says why at the start")
         }
         guard instance.kind == provider.kind.pluginKind else {
             throw ProviderFailure(
                 code: .configuration, retryable: false,
-                message: "\(provider.name) is of kind \(instance.kind.rawValue), and the profile wants \(provider.kind.pluginKind.rawValue)")
+                message:
+                    "\(provider.name) is of kind \(instance.kind.rawValue), "
+                        + "and the profile wants \(provider.kind.pluginKind.rawValue)"
+            )
         }
         let settings = settings(provider, call)
         var request = SessionRequest()
@@ -77,7 +82,8 @@ public final class ProviderSessions: SessionFactory {
         do throws(ConfigurationError) {
             request.configuration = try instance.declaration.session.validate(settings.configuration)
         } catch {
-            throw ProviderFailure(code: .configuration, retryable: false, message: "session settings of \(provider.name): \(error)")
+            throw ProviderFailure(
+                code: .configuration, retryable: false, message: "session settings of \(provider.name): \(error)")
         }
         // A recogniser and a judge of turns have no epochs: they hear the one who barges in.
         switch provider.kind {
@@ -93,12 +99,14 @@ public final class ProviderSessions: SessionFactory {
             request.epoch = mailbox.epoch
             return .languageModel(
                 try PluginLanguageModel.open(
-                    instance, as: provider, request, tools: settings.tools, options: settings.options, mailbox: mailbox))
+                    instance, as: provider, request, tools: settings.tools, options: settings.options, mailbox: mailbox)
+            )
         case .textToSpeech:
             request.epoch = mailbox.epoch
             return .textToSpeech(
                 try PluginTextToSpeech.open(
-                    instance, as: provider, request, callRateHz: outboundRateHz, mailbox: mailbox, converter: converter))
+                    instance, as: provider, request, callRateHz: outboundRateHz, mailbox: mailbox, converter: converter)
+            )
         }
     }
 

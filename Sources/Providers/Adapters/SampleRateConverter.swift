@@ -9,7 +9,8 @@ public protocol SampleRateConverter: AnyObject {
 /// Makes a converter; nil when the pair of rates is not possible.
 public typealias SampleRateConverterMaker = @Sendable (_ fromHz: Int, _ toHz: Int) -> (any SampleRateConverter)?
 
-/// The rate in which to work with a provider: the call's own where it takes that, else the next higher, else its highest.
+/// The rate in which to work with a provider: the call's own where it takes that, else the next higher, else its
+/// highest.
 func chooseRate(_ rates: [Int], for callRateHz: Int) -> Int {
     if rates.contains(callRateHz) { return callRateHz }
     return rates.filter { $0 > callRateHz }.min() ?? rates.max() ?? callRateHz

@@ -1,7 +1,7 @@
 // A detector behind the C line, for the thread that drives it: its table, and a memory for each call.
 //
-// Batches do not go through here: the detection thread calls `process` itself, because that call has a deadline and shares
-// no lock with anything.
+// Batches do not go through here: the detection thread calls `process` itself, because that call has a deadline and
+// shares no lock with anything.
 
 import Calls
 import PluginABI

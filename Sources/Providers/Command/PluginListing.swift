@@ -73,7 +73,8 @@ public struct PluginListing: Sendable {
                     manifest.providers.map { provider in
                         [
                             "kind": .string(provider.kind), "id": .string(provider.id),
-                            "capabilities": provider.capabilities.all, "config": PluginListing.settings(provider.configuration),
+                            "capabilities": provider.capabilities.all,
+                            "config": PluginListing.settings(provider.configuration),
                             "session": PluginListing.settings(provider.session),
                             "readyTimeoutMs": .integer(Int64(provider.readyTimeoutMs)),
                         ]
@@ -130,9 +131,16 @@ public struct PluginListing: Sendable {
         if let sha256 = row.sha256 { lines.append(["sha256", sha256]) }
         guard let manifest else { return aligned(lines) }
         lines += [
-            ["id", manifest.id], ["title", manifest.title], ["version", manifest.version], ["license", manifest.license],
-            ["abi", "\(manifest.abi.major).\(manifest.abi.minor), hosts from \(manifest.abi.major).\(manifest.abi.hostMinorMin) on"],
-            ["language", ([manifest.runtime.language] + [manifest.runtime.toolchain].compactMap(\.self)).joined(separator: " ")],
+            ["id", manifest.id], ["title", manifest.title], ["version", manifest.version],
+            ["license", manifest.license],
+            [
+                "abi",
+                "\(manifest.abi.major).\(manifest.abi.minor), hosts from \(manifest.abi.major).\(manifest.abi.hostMinorMin) on",
+            ],
+            [
+                "language",
+                ([manifest.runtime.language] + [manifest.runtime.toolchain].compactMap(\.self)).joined(separator: " "),
+            ],
         ]
         for (name, values) in [("secrets", manifest.secrets), ("network", manifest.network), ("files", manifest.files)]
         where !values.isEmpty {
@@ -140,7 +148,8 @@ public struct PluginListing: Sendable {
         }
         var out = aligned(lines)
         for provider in manifest.providers {
-            out += "\nprovider \(provider.id), \(provider.kind)\(provider.knownKind == nil ? " (unknown to this host, ignored)" : "")\n"
+            out +=
+                "\nprovider \(provider.id), \(provider.kind)\(provider.knownKind == nil ? " (unknown, ignored)" : "")\n"
             for (title, schema) in [("setting", provider.configuration), ("session setting", provider.session)] {
                 out += aligned(
                     schema.properties.sorted { $0.key < $1.key }.map { name, setting in
@@ -160,7 +169,8 @@ public struct PluginListing: Sendable {
         .array(
             schema.properties.sorted { $0.key < $1.key }.map { name, setting in
                 [
-                    "name": .string(name), "expects": .string(setting.expectation), "default": setting.defaultValue ?? .null,
+                    "name": .string(name), "expects": .string(setting.expectation),
+                    "default": setting.defaultValue ?? .null,
                     "required": .bool(schema.required.contains(name)),
                     "description": setting.description.map { .string($0) } ?? .null,
                 ]

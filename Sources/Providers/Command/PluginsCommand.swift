@@ -58,7 +58,9 @@ public struct PluginsCommand: Sendable {
         case ("help", 1):
             output(Self.help)
             return 0
-        default: return usage(words.isEmpty ? "a subcommand is missing" : "\(words.joined(separator: " ")) is not understood", errors)
+        default:
+            return usage(
+                words.isEmpty ? "a subcommand is missing" : "\(words.joined(separator: " ")) is not understood", errors)
         }
     }
 
@@ -113,7 +115,9 @@ public struct PluginsCommand: Sendable {
         guard let text = readSmallFile(manifestPath) else {
             return fail("\(manifestPath) cannot be read: \(String(cString: strerror(errno)))")
         }
-        do throws(ManifestError) { _ = try Manifest(parsing: text[...]) } catch { return fail("\(manifestPath): \(error)") }
+        do throws(ManifestError) { _ = try Manifest(parsing: text[...]) } catch {
+            return fail("\(manifestPath): \(error)")
+        }
         let packed: [UInt8]
         do throws(ELFError) {
             let elf = try ELFFile(bytes)

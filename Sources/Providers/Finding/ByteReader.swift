@@ -1,5 +1,5 @@
-// Numbers and strings out of bytes that somebody else wrote: every access is checked, and a wrong one is an error with a
-// name and never a trap. Little-endian, as both machines are that vchost runs on.
+// Numbers and strings out of bytes that somebody else wrote: every access is checked, and a wrong one is an error with
+// a name and never a trap. Little-endian, as both machines are that vchost runs on.
 
 struct ByteReader {
     let bytes: [UInt8]

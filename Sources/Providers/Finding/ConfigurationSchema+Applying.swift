@@ -47,7 +47,8 @@ extension ConfigurationSchema {
             if let converted = schema.convert(text) {
                 value.set(converted, at: path[...])
             } else {
-                problems.append(ConfigurationProblem(key: key, message: "expected \(schema.expectation), found \"\(text)\""))
+                problems.append(
+                    ConfigurationProblem(key: key, message: "expected \(schema.expectation), found \"\(text)\""))
             }
         }
         let failed = Set(problems.map(\.key))
@@ -130,7 +131,10 @@ extension ConfigurationSchema {
             let words = text.split(separator: ",").map { trimmed($0) }.filter { !$0.isEmpty }
             var elements: [JSONValue] = []
             for word in words {
-                guard let items else { elements.append(.string(word)); continue }
+                guard let items else {
+                    elements.append(.string(word))
+                    continue
+                }
                 guard let element = items.convert(word) else { return nil }
                 elements.append(element)
             }

@@ -36,7 +36,9 @@ public struct ConfigurationSchema: Sendable, Equatable {
     }
 
     private init(_ value: JSONValue, path: String, depth: Int) throws(ManifestError) {
-        guard depth < Self.depthMax else { throw ManifestError(path: path, problem: "more than \(Self.depthMax) levels") }
+        guard depth < Self.depthMax else {
+            throw ManifestError(path: path, problem: "more than \(Self.depthMax) levels")
+        }
         var object = try StrictObject(value, path: path)
         // Only `enum` says the type as well as `type` does.
         choices = nil
@@ -44,7 +46,8 @@ public struct ConfigurationSchema: Sendable, Equatable {
             guard let elements = list.array, let first = elements.first else {
                 throw object.error("enum", "expected an array of at least one value")
             }
-            guard elements.allSatisfy({ $0.typeName == first.typeName }), ValueType(rawValue: first.typeName) != nil else {
+            guard elements.allSatisfy({ $0.typeName == first.typeName }), ValueType(rawValue: first.typeName) != nil
+            else {
                 throw object.error("enum", "expected values of one type")
             }
             choices = elements
@@ -56,7 +59,8 @@ public struct ConfigurationSchema: Sendable, Equatable {
         } else if object.value("properties") != nil {
             type = .object
         } else {
-            throw object.error("type", "is missing; expected one of \(ValueType.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw object.error(
+                "type", "is missing; expected one of \(ValueType.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         description = try object.optionalText("description")
         minimum = try Self.bound("minimum", type, &object)
@@ -65,7 +69,9 @@ public struct ConfigurationSchema: Sendable, Equatable {
 
         element = []
         if let items = object.value("items") {
-            guard type == .array else { throw object.error("items", "is for arrays, and this is of type \(type.rawValue)") }
+            guard type == .array else {
+                throw object.error("items", "is for arrays, and this is of type \(type.rawValue)")
+            }
             element = [try ConfigurationSchema(items, path: object.path(of: "items"), depth: depth + 1)]
         }
         properties = [:]
@@ -74,7 +80,8 @@ public struct ConfigurationSchema: Sendable, Equatable {
                 throw object.error("properties", "expected an object, in a schema of type \"object\"")
             }
             for (name, schema) in members {
-                properties[name] = try ConfigurationSchema(schema, path: object.path(of: "properties.\(name)"), depth: depth + 1)
+                properties[name] = try ConfigurationSchema(
+                    schema, path: object.path(of: "properties.\(name)"), depth: depth + 1)
             }
         }
         required = try object.texts("required")
@@ -91,7 +98,9 @@ public struct ConfigurationSchema: Sendable, Equatable {
         if let defaultValue {
             var problems: [ConfigurationProblem] = []
             check(defaultValue, key: "default", &problems)
-            if let problem = problems.first { throw ManifestError(path: object.path(of: problem.key), problem: problem.message) }
+            if let problem = problems.first {
+                throw ManifestError(path: object.path(of: problem.key), problem: problem.message)
+            }
         }
     }
 
@@ -99,7 +108,9 @@ public struct ConfigurationSchema: Sendable, Equatable {
         _ key: String, _ type: ValueType, _ object: inout StrictObject
     ) throws(ManifestError) -> Double? {
         guard let value = object.value(key) else { return nil }
-        guard type == .integer || type == .number else { throw object.error(key, "is for numbers, and this is of type \(type.rawValue)") }
+        guard type == .integer || type == .number else {
+            throw object.error(key, "is for numbers, and this is of type \(type.rawValue)")
+        }
         guard let number = value.number else { throw object.error(key, "expected a number, found \(value.typeName)") }
         return number
     }

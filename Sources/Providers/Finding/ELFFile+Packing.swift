@@ -27,7 +27,9 @@ extension ELFFile {
             defer { names += Array(name.utf8) + [0] }
             return UInt32(names.count)
         }
-        var rows = sections.map { Array(bytes[Int(sectionHeadersOffset) + $0.index * 64..<Int(sectionHeadersOffset) + ($0.index + 1) * 64]) }
+        var rows = sections.map {
+            Array(bytes[Int(sectionHeadersOffset) + $0.index * 64..<Int(sectionHeadersOffset) + ($0.index + 1) * 64])
+        }
         for section in sections { rows[section.index].store(place(section.name), at: 0) }
         let manifestRow: Int
         if let old {
@@ -73,7 +75,9 @@ extension ELFFile {
     private func endOfWhatIsKept(_ kept: [Section]) -> Int {
         var end = UInt64(64)
         for segment in segments { end = max(end, segment.offset &+ segment.fileSize) }
-        for section in kept where section.type != 8 && section.type != 0 { end = max(end, section.offset &+ section.size) }
+        for section in kept where section.type != 8 && section.type != 0 {
+            end = max(end, section.offset &+ section.size)
+        }
         let programHeaders = (try? ByteReader(bytes).u64(32)) ?? 0
         end = max(end, programHeaders &+ UInt64(segments.count) * 56)
         guard end <= UInt64(bytes.count) else { return bytes.count }

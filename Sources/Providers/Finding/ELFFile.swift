@@ -1,10 +1,10 @@
 // What a shared library says about itself, read without running any of it.
 //
 // Loading a library runs its constructors, and loading a damaged one can end the process, so everything that can be
-// known is read from the bytes first: for which machine it is, whether it is whole, its manifest, whether it exports the
-// entry. The reader works on a copy in memory and not on a mapping: a file that is truncated while it is mapped ends the
-// process with SIGBUS. libelf was refused because it is one more library in the host for two tables and six constants,
-// and because it trusts more of its input than a scanner of foreign files may.
+// known is read from the bytes first: for which machine it is, whether it is whole, its manifest, whether it exports
+// the entry. The reader works on a copy in memory and not on a mapping: a file that is truncated while it is mapped
+// ends the process with SIGBUS. libelf was refused because it is one more library in the host for two tables and six
+// constants, and because it trusts more of its input than a scanner of foreign files may.
 //
 // Every number from the file is checked before it is used as a place. The names are those of the System V ABI,
 // "Object Files", chapters 4 and 5.
@@ -70,7 +70,9 @@ public struct ELFFile: Sendable {
         machine = try reader.u16(18)
         guard machine == Self.hostMachine else { throw .wrongArchitecture(is: Self.name(ofMachine: machine)) }
         let type = try reader.u16(16)
-        guard type == 3 else { throw .notLibrary(type == 1 ? "an object file" : type == 2 ? "a program" : "type \(type)") }
+        guard type == 3 else {
+            throw .notLibrary(type == 1 ? "an object file" : type == 2 ? "a program" : "type \(type)")
+        }
 
         self.bytes = bytes
         segments = try Self.readSegments(reader)
@@ -136,7 +138,9 @@ public struct ELFFile: Sendable {
                 alignment: try reader.u64(row + 48))
             if segment.type == 1 {  // PT_LOAD: what the loader maps must be there
                 _ = try reader.range(segment.offset, segment.fileSize, "a segment")
-                guard segment.memorySize >= segment.fileSize else { throw .damaged("a segment is larger than its memory") }
+                guard segment.memorySize >= segment.fileSize else {
+                    throw .damaged("a segment is larger than its memory")
+                }
                 guard segment.alignment < 2 || segment.alignment & (segment.alignment - 1) == 0,
                     segment.alignment < 2
                         || segment.address & (segment.alignment - 1) == segment.offset & (segment.alignment - 1)
@@ -193,7 +197,9 @@ public struct ELFFile: Sendable {
             switch tag {
             case 0: row = table.upperBound
             case 1:
-                guard neededOffsets.count < neededMax else { throw .damaged("it names more than \(neededMax) libraries") }
+                guard neededOffsets.count < neededMax else {
+                    throw .damaged("it names more than \(neededMax) libraries")
+                }
                 neededOffsets.append(value)
             case 5: strings.address = value
             case 10: strings.size = value

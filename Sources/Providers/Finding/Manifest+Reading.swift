@@ -59,7 +59,8 @@ extension Manifest.ABI {
         minor = try object.integer("minor", in: 0...1_000_000)
         hostMinorMin = try object.integer("hostMinorMin", in: 0...1_000_000)
         guard hostMinorMin <= minor else {
-            throw object.error("hostMinorMin", "is \(hostMinorMin), newer than the minor \(minor) of the headers themselves")
+            throw object.error(
+                "hostMinorMin", "is \(hostMinorMin), newer than the minor \(minor) of the headers themselves")
         }
         try object.finish()
     }
@@ -72,9 +73,12 @@ extension Manifest.Runtime {
         // An empty text is what a template leaves where there is nothing to say.
         toolchain = object.value("toolchain") == "" ? nil : try object.optionalText("toolchain")
         standardLibrary = try object.choice("stdlib", StandardLibrary.self)
-        if language == "swift", standardLibrary == nil { throw object.error("stdlib", "is missing; expected \"shared\" or \"static\"") }
+        if language == "swift", standardLibrary == nil {
+            throw object.error("stdlib", "is missing; expected \"shared\" or \"static\"")
+        }
         if language == "swift", standardLibrary == .shared, toolchain == nil {
-            throw object.error("toolchain", "is missing; a plugin that shares the Swift runtime says which one, \"6.3.1\" say")
+            throw object.error(
+                "toolchain", "is missing; a plugin that shares the Swift runtime says which one, \"6.3.1\" say")
         }
         try object.finish()
     }
@@ -84,12 +88,16 @@ extension ProviderDeclaration {
     fileprivate init(_ value: JSONValue, path: String) throws(ManifestError) {
         var object = try StrictObject(value, path: path)
         kind = try object.text("kind")
-        guard isKind(kind) else { throw object.error("kind", "expected \"NAME/REVISION\", \"vc.stt/1\" say, found \"\(kind)\"") }
+        guard isKind(kind) else {
+            throw object.error("kind", "expected \"NAME/REVISION\", \"vc.stt/1\" say, found \"\(kind)\"")
+        }
         id = try object.text("id")
         guard isPluginID(id) else { throw object.error("id", idProblem(id)) }
         capabilities = try Capabilities(
-            object.value("capabilities") ?? [:], kind: PluginKind(rawValue: kind), path: object.path(of: "capabilities"))
-        configuration = try ConfigurationSchema(object.value("config") ?? Self.noSettings, path: object.path(of: "config"))
+            object.value("capabilities") ?? [:], kind: PluginKind(rawValue: kind), path: object.path(of: "capabilities")
+        )
+        configuration = try ConfigurationSchema(
+            object.value("config") ?? Self.noSettings, path: object.path(of: "config"))
         session = try ConfigurationSchema(object.value("session") ?? Self.noSettings, path: object.path(of: "session"))
         for (key, schema) in [("config", configuration), ("session", session)] where schema.type != .object {
             throw object.error(key, "expected a schema of type \"object\"")
@@ -134,14 +142,18 @@ extension Capabilities {
                 }
                 ratesHz.append(Int(rate))
             }
-            guard !ratesHz.isEmpty, ratesHz.count <= 16 else { throw object.error("rates", "expected an array of 1 to 16 rates") }
+            guard !ratesHz.isEmpty, ratesHz.count <= 16 else {
+                throw object.error("rates", "expected an array of 1 to 16 rates")
+            }
         }
         if object.value("formats") != nil {
             formats = try object.texts("formats")
             for format in formats where !["s16", "pcmu", "pcma", "f32"].contains(format) {
                 throw object.error("formats", "expected \"s16\", \"pcmu\", \"pcma\" or \"f32\", found \"\(format)\"")
             }
-            guard formats.contains("s16") else { throw object.error("formats", "every provider takes \"s16\": list it too") }
+            guard formats.contains("s16") else {
+                throw object.error("formats", "every provider takes \"s16\": list it too")
+            }
         }
         profile = try object.choice("profile", Profile.self)
         if kind == .telephony, profile == nil {
@@ -171,7 +183,8 @@ private func isPluginID(_ text: String) -> Bool {
 }
 
 private func idProblem(_ id: String) -> String {
-    "expected a name like \"org.acme.stt\" (parts of a-z, 0-9 and -, each beginning with a letter), found \"\(id.prefix(130))\""
+    "expected a name like \"org.acme.stt\" (parts of a-z, 0-9 and -, each beginning with a letter), "
+        + "found \"\(id.prefix(130))\""
 }
 
 private func isKind(_ text: String) -> Bool {
@@ -182,7 +195,9 @@ private func isKind(_ text: String) -> Bool {
 
 private func isSecretName(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.count <= 128
-        && text.utf8.allSatisfy { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) || isDigit($0) || $0 == UInt8(ascii: "_") }
+        && text.utf8.allSatisfy {
+            (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) || isDigit($0) || $0 == UInt8(ascii: "_")
+        }
 }
 
 private func isLower(_ byte: UInt8) -> Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) }

@@ -1,9 +1,9 @@
 // What a plugin says about itself, read without running it.
 //
 // A manifest is a JSON document in the section `.vchost.manifest` of the library (`docs/manifest.md` describes it for
-// authors). Reading is strict: an unknown key is far more often a misspelt one than one of the future, so it is refused,
-// but for keys that begin with "x-", which belong to whoever writes them. What a later version adds comes with a higher
-// `manifest` number or under `capabilities` of a kind that this host does not know.
+// authors). Reading is strict: an unknown key is far more often a misspelt one than one of the future, so it is
+// refused, but for keys that begin with "x-", which belong to whoever writes them. What a later version adds comes with
+// a higher `manifest` number or under `capabilities` of a kind that this host does not know.
 //
 // Only `JSONDecoder`'s absence needs a word: it reports the first problem, in words about Swift types, and it drags
 // Foundation into the start of the host. The author of a manifest wants the key and what is expected there.

@@ -23,13 +23,17 @@ public enum SHA256 {
                     bytes.withUnsafeBufferPointer { bytes in
                         var block = 0
                         while block < whole {
-                            compress(state.baseAddress!, bytes.baseAddress! + block, schedule.baseAddress!, constants.baseAddress!)
+                            compress(
+                                state.baseAddress!, bytes.baseAddress! + block, schedule.baseAddress!,
+                                constants.baseAddress!)
                             block += 64
                         }
                     }
                     tail.withUnsafeBufferPointer { tail in
                         for block in stride(from: 0, to: tail.count, by: 64) {
-                            compress(state.baseAddress!, tail.baseAddress! + block, schedule.baseAddress!, constants.baseAddress!)
+                            compress(
+                                state.baseAddress!, tail.baseAddress! + block, schedule.baseAddress!,
+                                constants.baseAddress!)
                         }
                     }
                 }
@@ -47,7 +51,8 @@ public enum SHA256 {
     ) {
         var t = 0
         while t < 16 {
-            w[t] = UInt32(block[4 * t]) << 24 | UInt32(block[4 * t + 1]) << 16
+            w[t] =
+                UInt32(block[4 * t]) << 24 | UInt32(block[4 * t + 1]) << 16
                 | UInt32(block[4 * t + 2]) << 8 | UInt32(block[4 * t + 3])
             t += 1
         }

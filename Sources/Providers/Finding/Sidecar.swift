@@ -23,7 +23,8 @@ public struct Sidecar: Sendable, Equatable {
         }
         for (id, value) in members.sorted(by: { $0.key < $1.key }) where !id.hasPrefix("x-") {
             if ["id", "kind", "abi", "manifest", "providers"].contains(id) {
-                throw ManifestError(path: id, problem: "cannot be changed beside a plugin; only settings can, by provider id")
+                throw ManifestError(
+                    path: id, problem: "cannot be changed beside a plugin; only settings can, by provider id")
             }
             guard let provider = manifest.providers.first(where: { $0.id == id }) else {
                 let ids = manifest.providers.map(\.id).joined(separator: ", ")

@@ -55,14 +55,17 @@ struct StrictObject {
     mutating func integer(_ key: String, in range: ClosedRange<Int>) throws(ManifestError) -> Int {
         let value = try required(key, "an integer")
         guard let integer = value.integer, let number = Int(exactly: integer), range.contains(number) else {
-            throw error(key, "expected an integer in \(range.lowerBound)...\(range.upperBound), found \(value.text.prefix(40))")
+            throw error(
+                key, "expected an integer in \(range.lowerBound)...\(range.upperBound), found \(value.text.prefix(40))")
         }
         return number
     }
 
     mutating func texts(_ key: String) throws(ManifestError) -> [String] {
         guard let value = value(key) else { return [] }
-        guard let elements = value.array else { throw error(key, "expected an array of strings, found \(value.typeName)") }
+        guard let elements = value.array else {
+            throw error(key, "expected an array of strings, found \(value.typeName)")
+        }
         guard elements.count <= 256 else { throw error(key, "has more than 256 elements") }
         var texts: [String] = []
         for (index, element) in elements.enumerated() {
@@ -89,7 +92,8 @@ struct StrictObject {
     func finish() throws(ManifestError) {
         let unknown = members.keys.filter { !asked.contains($0) && !$0.hasPrefix("x-") }.sorted()
         guard let key = unknown.first else { return }
-        throw error(key, "is not known here; known are \(asked.sorted().joined(separator: ", ")), and keys that begin with x-")
+        throw error(
+            key, "is not known here; known are \(asked.sorted().joined(separator: ", ")), and keys that begin with x-")
     }
 }
 

@@ -35,7 +35,8 @@ public final class LoadedPlugin: Sendable {
     }
 
     func table(of declaration: ProviderDeclaration) -> vc_provider {
-        guard let provider = module.providers.first(where: { $0.kind == declaration.kind && $0.id == declaration.id }) else {
+        guard let provider = module.providers.first(where: { $0.kind == declaration.kind && $0.id == declaration.id })
+        else {
             preconditionFailure("\(declaration.id) is not a provider of \(id)")
         }
         return provider.table

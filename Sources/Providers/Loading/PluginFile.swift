@@ -1,5 +1,5 @@
-// A file of the plugin directory, read once: everything later looks at these bytes and never at the path again, so nobody
-// can exchange the file between the check and the load.
+// A file of the plugin directory, read once: everything later looks at these bytes and never at the path again, so
+// nobody can exchange the file between the check and the load.
 
 import Glibc
 
@@ -21,7 +21,8 @@ struct PluginFile: Sendable {
         if link.st_mode & S_IFMT == S_IFLNK {
             // A link is fine, if where it leads is as safe as the directory itself.
             guard let resolved = realpath(path, nil) else {
-                throw PluginRefusal(.unreadable, "\(name) is a link that leads nowhere", mend: "Remove it, or mend its target")
+                throw PluginRefusal(
+                    .unreadable, "\(name) is a link that leads nowhere", mend: "Remove it, or mend its target")
             }
             defer { free(resolved) }
             let target = String(cString: resolved)
@@ -34,7 +35,8 @@ struct PluginFile: Sendable {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw Self.unreadable(name, errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
-            throw PluginRefusal(.notRegularFile, "\(name) is not a regular file", mend: "Remove it, or put the library itself there")
+            throw PluginRefusal(
+                .notRegularFile, "\(name) is not a regular file", mend: "Remove it, or put the library itself there")
         }
         guard status.st_mode & 0o022 == 0 else {
             throw PluginRefusal(
@@ -56,7 +58,8 @@ struct PluginFile: Sendable {
         var status = stat()
         guard stat(directory, &status) == 0 else { throw unreadable(directory, errno) }
         guard status.st_mode & S_IFMT == S_IFDIR else {
-            throw PluginRefusal(.notRegularFile, "\(directory) is not a directory", mend: "Name the directory that holds the plugins")
+            throw PluginRefusal(
+                .notRegularFile, "\(directory) is not a directory", mend: "Name the directory that holds the plugins")
         }
         guard status.st_mode & 0o022 == 0 else {
             let who = status.st_mode & 0o002 != 0 ? "everybody" : "its group"
@@ -71,7 +74,10 @@ struct PluginFile: Sendable {
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count {
                 let got = Glibc.read(descriptor, buffer.baseAddress! + filled, count - filled)
-                if got > 0 { filled += got; continue }
+                if got > 0 {
+                    filled += got
+                    continue
+                }
                 if got < 0, errno == EINTR { continue }
                 if got < 0 { failure = errno }
                 return
@@ -82,7 +88,9 @@ struct PluginFile: Sendable {
     }
 
     private static func unreadable(_ name: String, _ code: Int32) -> PluginRefusal {
-        PluginRefusal(.unreadable, "\(name) cannot be read: \(String(cString: strerror(code)))", mend: "Check its owner and its mode")
+        PluginRefusal(
+            .unreadable, "\(name) cannot be read: \(String(cString: strerror(code)))",
+            mend: "Check its owner and its mode")
     }
 }
 
@@ -97,7 +105,10 @@ func readSmallFile(_ path: String) -> [UInt8]? {
     let bytes = [UInt8](unsafeUninitializedCapacity: limit) { buffer, filled in
         while filled < limit {
             let got = Glibc.read(descriptor, buffer.baseAddress! + filled, limit - filled)
-            if got > 0 { filled += got; continue }
+            if got > 0 {
+                filled += got
+                continue
+            }
             if got < 0, errno == EINTR { continue }
             return
         }

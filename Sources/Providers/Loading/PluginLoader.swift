@@ -1,14 +1,16 @@
 // From a file to code in this process, in the order in which each step may trust the one before:
 //
-//     directory and file → ELF → manifest → ABI → toolchain → copy → probe (foreign files) → dlopen → libltdl → entry
+//     directory, file → ELF → manifest → ABI → toolchain → copy → probe (foreign) → dlopen → libltdl → entry
 //
-// libltdl is the loader. It has two habits that are worked around: it always binds lazily, so that a missing symbol ends
-// the process in the middle of a call; and its error is "file not found" whatever happened. So the copy is opened with
-// `dlopen(RTLD_NOW)` first: that binds everything, and its error text names the symbol or the library. `lt_dlopenext` is
-// never used (a `.la` file may name any other file), nor is `lt_dlforeachfile` (it would try every file).
+// libltdl is the loader. It has two habits that are worked around: it always binds lazily, so that a missing symbol
+// ends the process in the middle of a call; and its error is "file not found" whatever happened. So the copy is opened
+// with `dlopen(RTLD_NOW)` first: that binds everything, and its error text names the symbol or the library.
+// `lt_dlopenext` is never used (a `.la` file may name any other file), nor is `lt_dlforeachfile` (it would try every
+// file).
 //
 // Nothing is ever closed: threads, thread-local destructors and Swift's metadata make unmapping a library unsafe
-// (`docs/decisions/0002-plugins-are-never-unmapped.md`). libltdl has a global list of handles and no lock of its own, so there is one here.
+// (`docs/decisions/0002-plugins-are-never-unmapped.md`). libltdl has a global list of handles and no lock of its own,
+// so there is one here.
 
 import Cltdl
 import Glibc
@@ -75,7 +77,8 @@ public final class PluginLoader: Sendable {
         guard manifest.abi.major == VC_ABI_MAJOR else {
             throw PluginRefusal(
                 .otherABI, "\(file) was made for ABI \(manifest.abi.major), and this host speaks \(VC_ABI_MAJOR)",
-                mend: manifest.abi.major > Int(VC_ABI_MAJOR) ? "Update vchost" : "Get a newer version of \(manifest.id)")
+                mend: manifest.abi.major > Int(VC_ABI_MAJOR) ? "Update vchost" : "Get a newer version of \(manifest.id)"
+            )
         }
         guard manifest.abi.hostMinorMin <= Int(VC_ABI_MINOR) else {
             throw .newerABI(file: file, id: manifest.id, minor: manifest.abi.hostMinorMin)
@@ -99,7 +102,8 @@ public final class PluginLoader: Sendable {
                 if tookMs > PluginModule.entryMsMax {
                     log.write(
                         ProviderLogLine(
-                            .pluginFault, "\(VC_PLUGIN_ENTRY) took \(tookMs) ms; \(PluginModule.entryMsMax) ms are allowed",
+                            .pluginFault,
+                            "\(VC_PLUGIN_ENTRY) took \(tookMs) ms; \(PluginModule.entryMsMax) ms are allowed",
                             plugin: candidate.manifest.id))
                 }
                 loaded[copy] = module
@@ -126,14 +130,16 @@ public final class PluginLoader: Sendable {
             let handle = lt_dlopenadvise(path, advise)
         else { throw ltdlRefusal(file) }
         guard let entry = lt_dlsym(handle, VC_PLUGIN_ENTRY) else {
-            throw PluginRefusal(.entryMissing, "\(file) does not export \(VC_PLUGIN_ENTRY)", mend: "Define it with VC_EXPORT")
+            throw PluginRefusal(
+                .entryMissing, "\(file) does not export \(VC_PLUGIN_ENTRY)", mend: "Define it with VC_EXPORT")
         }
         return unsafeBitCast(entry, to: vc_plugin_entry_fn.self)
     }
 
     private static func ltdlRefusal(_ file: String) -> PluginRefusal {
         PluginRefusal(
-            .cannotLoad, "\(file) cannot be loaded: libltdl says \(lt_dlerror().map { String(cString: $0) } ?? "nothing")",
+            .cannotLoad,
+            "\(file) cannot be loaded: libltdl says \(lt_dlerror().map { String(cString: $0) } ?? "nothing")",
             mend: "Reinstall the package libltdl7")
     }
 }

@@ -31,13 +31,15 @@ struct PluginModule: @unchecked Sendable {
         }
         guard status == VC_OK else {
             throw PluginRefusal(
-                .entryRefused, "\(file) failed in \(VC_PLUGIN_ENTRY) with status \(status)", mend: "Ask its author for the cause")
+                .entryRefused, "\(file) failed in \(VC_PLUGIN_ENTRY) with status \(status)",
+                mend: "Ask its author for the cause")
         }
         do throws(TableFault) {
             // The word after `size` is a member here, and not reserved.
             let module = try adopt(theirs, as: vc_module.self, "vc_module", reserved: nil)
             guard module.provider_count > 0, module.provider_count <= providersMax, let list = module.providers else {
-                throw TableFault(problem: "vc_module has \(module.provider_count) providers; 1 to \(providersMax) are expected")
+                throw TableFault(
+                    problem: "vc_module has \(module.provider_count) providers; 1 to \(providersMax) are expected")
             }
             var providers: [Provider] = []
             for index in 0..<Int(module.provider_count) {
@@ -54,7 +56,8 @@ struct PluginModule: @unchecked Sendable {
             }
             return PluginModule(minor: module.minor, hostMinorMin: module.host_minor_min, providers: providers)
         } catch {
-            throw PluginRefusal(.entryBroken, "\(file) breaks the contract in its entry: \(error.problem)", mend: "Tell its author")
+            throw PluginRefusal(
+                .entryBroken, "\(file) breaks the contract in its entry: \(error.problem)", mend: "Tell its author")
         }
     }
 
@@ -66,13 +69,15 @@ struct PluginModule: @unchecked Sendable {
         for declared in manifest.providers
         where !providers.contains(where: { $0.kind == declared.kind && $0.id == declared.id }) {
             throw PluginRefusal(
-                .entryBroken, "\(file) lists the provider \(declared.id) (\(declared.kind)) in its manifest, and its code has none",
+                .entryBroken,
+                "\(file) lists the provider \(declared.id) (\(declared.kind)) in its manifest, and its code has none",
                 mend: "Make vc_provider.kind and .id equal to the manifest's")
         }
         for provider in providers
         where !manifest.providers.contains(where: { $0.kind == provider.kind && $0.id == provider.id }) {
             throw PluginRefusal(
-                .entryBroken, "\(file) has code for the provider \(provider.id) (\(provider.kind)), which its manifest does not list",
+                .entryBroken,
+                "\(file) has code for the provider \(provider.id) (\(provider.kind)), which its manifest does not list",
                 mend: "Add it to the manifest")
         }
     }
@@ -82,7 +87,8 @@ extension PluginRefusal {
     static func newerABI(file: String, id: String, minor: Int) -> PluginRefusal {
         PluginRefusal(
             .newerABI,
-            "\(file) needs vchost ABI \(VC_ABI_MAJOR).\(minor) or newer, and this host speaks \(VC_ABI_MAJOR).\(VC_ABI_MINOR)",
+            "\(file) needs vchost ABI \(VC_ABI_MAJOR).\(minor) or newer, "
+                + "and this host speaks \(VC_ABI_MAJOR).\(VC_ABI_MINOR)",
             mend: "Update vchost, or install an older \(id)")
     }
 }

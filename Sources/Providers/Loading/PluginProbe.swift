@@ -1,9 +1,9 @@
 // Opens a foreign library in a process that may die.
 //
-// The linker trusts what it maps, and a constructor is code: a damaged or hostile file can end the process that opens it,
-// and no check of the headers can promise otherwise. So a file that the build did not list as its own is opened first in
-// a child, which does exactly what the loader will do and says how far it came. No last word, no load. What the child
-// found is thrown away: the loader finds it again, and then with the reason at hand.
+// The linker trusts what it maps, and a constructor is code: a damaged or hostile file can end the process that opens
+// it, and no check of the headers can promise otherwise. So a file that the build did not list as its own is opened
+// first in a child, which does exactly what the loader will do and says how far it came. No last word, no load. What
+// the child found is thrown away: the loader finds it again, and then with the reason at hand.
 //
 // The child is the host's own executable, `vchost __probe PATH`, spawned and not forked: a fork of a Swift process with
 // threads may do nothing but exec.
@@ -56,7 +56,8 @@ public struct PluginProbe: Sendable {
         let mend = "Do not use it; tell its author. `vchost plugins info \(file)` shows who that is"
         guard let outcome = run(path) else {
             throw PluginRefusal(
-                .cannotLoad, "\(file) could not be tried out: \(command[0]) does not start", mend: "Check the installation of vchost")
+                .cannotLoad, "\(file) could not be tried out: \(command[0]) does not start",
+                mend: "Check the installation of vchost")
         }
         let place = outcome.phase == .entering ? "in \(VC_PLUGIN_ENTRY)" : "while it was opened"
         if outcome.phase == .survived { return }

@@ -1,7 +1,7 @@
 // Why a file of the plugin directory was not loaded: one sentence with the reason, one with the mend.
 //
-// A closed list, so that every refusal has a code by which a script can tell them apart, and so that a new one cannot be
-// written without its mend. The sentences are the product here: a person reads them who has just copied a file.
+// A closed list, so that every refusal has a code by which a script can tell them apart, and so that a new one cannot
+// be written without its mend. The sentences are the product here: a person reads them who has just copied a file.
 
 /// A plugin that this host does not load.
 public struct PluginRefusal: Error, Sendable, Equatable, CustomStringConvertible {
@@ -34,7 +34,9 @@ extension PluginRefusal {
         let here = ELFFile.name(ofMachine: ELFFile.hostMachine)
         switch error {
         case .notELF:
-            self.init(.notELF, "\(file) is not a shared library (no ELF header)", mend: "Remove it, or rename it so that it does not end in .so")
+            self.init(
+                .notELF, "\(file) is not a shared library (no ELF header)",
+                mend: "Remove it, or rename it so that it does not end in .so")
         case .truncated(let what, let needs, let has):
             self.init(
                 .truncated, "\(file) is truncated: \(what) would end at byte \(needs), and the file has \(has)",
@@ -52,12 +54,14 @@ extension PluginRefusal {
 
     /// The dynamic linker's own words, sorted into those that have a mend of their own.
     init(linkerMessage message: String, file: String) {
-        // glibc: "/path/x.so: undefined symbol: NAME" and "libfoo.so.1: cannot open shared object file: No such file..."
+        // glibc: "/path/x.so: undefined symbol: NAME" and "libfoo.so.1: cannot open shared object file: No such
+        // file..."
         if let symbol = message.text(after: "undefined symbol: ") {
             let name = String(symbol.prefix { $0 != " " && $0 != "," && $0 != "(" })
             self.init(
                 .undefinedSymbol, "\(file) needs the symbol \(name), which nothing provides",
-                mend: "Link the library that defines it (check with -Wl,-z,defs), or build against the installed version")
+                mend:
+                    "Link the library that defines it (check with -Wl,-z,defs), or build against the installed version")
         } else if message.contains("cannot open shared object file") {
             let library = String(message.prefix { $0 != ":" })
             self.init(
@@ -69,7 +73,9 @@ extension PluginRefusal {
                 .missingLibrary, "\(file) needs \(name), which the installed libraries do not have",
                 mend: "Build it on this distribution, or on an older one")
         } else {
-            self.init(.cannotLoad, "\(file) cannot be loaded: \(message)", mend: "Build it again on this machine's distribution")
+            self.init(
+                .cannotLoad, "\(file) cannot be loaded: \(message)",
+                mend: "Build it again on this machine's distribution")
         }
     }
 }

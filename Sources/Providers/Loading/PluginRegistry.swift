@@ -1,7 +1,7 @@
 // The plugin directory, file by file: what was loaded, what was refused and why, what is no plugin at all.
 //
-// Nothing in a directory can stop the host: every file gets a state, and the host runs with those that loaded. Files are
-// taken in the order of their names, so that of two plugins with one id it is always the same one that wins.
+// Nothing in a directory can stop the host: every file gets a state, and the host runs with those that loaded. Files
+// are taken in the order of their names, so that of two plugins with one id it is always the same one that wins.
 
 import JSON
 import Synchronization
@@ -44,7 +44,8 @@ public struct PluginRegistry: Sendable {
             refusal = error
             entries = (directoryEntries(directory) ?? []).filter { $0.hasSuffix(".so") }.map { name in
                 Entry(
-                    name: name, path: directory + "/" + name, manifest: nil, sha256: nil, isShipped: false, state: .refused(error))
+                    name: name, path: directory + "/" + name, manifest: nil, sha256: nil, isShipped: false,
+                    state: .refused(error))
             }
             log.write(ProviderLogLine(.error, "no plugin was loaded: \(error)", plugin: ""))
             return
@@ -60,7 +61,8 @@ public struct PluginRegistry: Sendable {
             switch entry.state {
             case .loaded(let plugin):
                 owners[plugin.id] = name
-                log.write(ProviderLogLine(.info, "loaded \(name), version \(plugin.manifest.version)", plugin: plugin.id))
+                log.write(
+                    ProviderLogLine(.info, "loaded \(name), version \(plugin.manifest.version)", plugin: plugin.id))
             case .refused(let refusal):
                 log.write(ProviderLogLine(.warning, "\(refusal)", plugin: entry.manifest?.id ?? name))
             case .ignored: break
@@ -124,7 +126,8 @@ public struct PluginRegistry: Sendable {
             manifest = known
             guard known.providers.contains(where: { $0.knownKind != nil }) else {
                 let kinds = known.providers.map(\.kind).joined(separator: ", ")
-                return entry(.ignored("provides only what this host does not know (\(kinds)); a newer vchost may"), file, known)
+                return entry(
+                    .ignored("provides only what this host does not know (\(kinds)); a newer vchost may"), file, known)
             }
             if let owner = owners[known.id] {
                 throw PluginRefusal(
@@ -148,7 +151,9 @@ public struct PluginRegistry: Sendable {
         do throws(ManifestError) {
             return try Sidecar(parsing: bytes[...], for: manifest)
         } catch {
-            throw PluginRefusal(.sidecarBroken, "\(beside), the settings beside \(name), cannot be used: \(error)", mend: "Correct or remove it")
+            throw PluginRefusal(
+                .sidecarBroken, "\(beside), the settings beside \(name), cannot be used: \(error)",
+                mend: "Correct or remove it")
         }
     }
 

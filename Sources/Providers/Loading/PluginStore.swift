@@ -1,14 +1,14 @@
 // Where the code that runs really lies: copies that are named by their content.
 //
-// A library must not be opened at the path where the operator keeps it. Writing over a mapped file ends the process with
-// SIGBUS, and the dynamic linker answers the same path with the same old code whatever lies there now. So each file is
-// copied to <cache>/<sha256>/NAME.so, and that is what is opened: replacing a plugin never touches code in use, a new
-// file is a new path and so a new generation, and what runs is what was checked.
+// A library must not be opened at the path where the operator keeps it. Writing over a mapped file ends the process
+// with SIGBUS, and the dynamic linker answers the same path with the same old code whatever lies there now. So each
+// file is copied to <cache>/<sha256>/NAME.so, and that is what is opened: replacing a plugin never touches code in use,
+// a new file is a new path and so a new generation, and what runs is what was checked.
 //
 // Opening /proc/self/fd/N would save the copy, but $ORIGIN and every backtrace would then show nonsense.
 //
-// Several hosts may share the cache. A host holds a shared lock on a copy while it lives; copies beyond `copiesMax` that
-// nobody holds are removed, the longest unused first.
+// Several hosts may share the cache. A host holds a shared lock on a copy while it lives; copies beyond `copiesMax`
+// that nobody holds are removed, the longest unused first.
 
 import Glibc
 import Synchronization
@@ -34,18 +34,21 @@ public final class PluginStore: Sendable {
         let mend = "Name another directory under [vchost] plugin_cache"
         guard let directory = directory ?? Self.defaultDirectory, directory.hasPrefix("/") else {
             throw PluginRefusal(
-                .cacheUnusable, "there is no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path", mend: mend)
+                .cacheUnusable, "there is no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path",
+                mend: mend)
         }
         self.directory = directory
         var path = ""
         for part in directory.split(separator: "/") {
             path += "/" + part
             guard mkdir(path, 0o700) == 0 || errno == EEXIST || errno == EROFS || errno == EACCES else {
-                throw PluginRefusal(.cacheUnusable, "\(path) cannot be made: \(String(cString: strerror(errno)))", mend: mend)
+                throw PluginRefusal(
+                    .cacheUnusable, "\(path) cannot be made: \(String(cString: strerror(errno)))", mend: mend)
             }
         }
         var status = stat()
-        guard stat(directory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, access(directory, W_OK | X_OK) == 0 else {
+        guard stat(directory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, access(directory, W_OK | X_OK) == 0
+        else {
             throw PluginRefusal(.cacheUnusable, "\(directory) is no directory that can be written", mend: mend)
         }
         guard status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
@@ -55,7 +58,8 @@ public final class PluginStore: Sendable {
         }
         var fileSystem = statvfs()
         if statvfs(directory, &fileSystem) == 0, fileSystem.f_flag & 8 != 0 {  // ST_NOEXEC
-            throw PluginRefusal(.cacheUnusable, "\(directory) lies on a file system that forbids execution (noexec)", mend: mend)
+            throw PluginRefusal(
+                .cacheUnusable, "\(directory) lies on a file system that forbids execution (noexec)", mend: mend)
         }
     }
 
@@ -73,12 +77,14 @@ public final class PluginStore: Sendable {
             }
             try write(file.bytes, to: path)
             guard equals(path, file.bytes) else {
-                throw PluginRefusal(.cacheUnusable, "\(path) does not contain what was written to it", mend: "Check the disk")
+                throw PluginRefusal(
+                    .cacheUnusable, "\(path) does not contain what was written to it", mend: "Check the disk")
             }
             prune()
             return path
         }
-        throw PluginRefusal(.cacheUnusable, "\(folder) is removed again and again", mend: "Stop what cleans \(directory)")
+        throw PluginRefusal(
+            .cacheUnusable, "\(folder) is removed again and again", mend: "Stop what cleans \(directory)")
     }
 
     deinit { held.withLock { held in held.values.forEach { close($0) } } }
@@ -131,7 +137,9 @@ public final class PluginStore: Sendable {
             while offset < bytes.count {
                 let got = read(descriptor, buffer.baseAddress, min(buffer.count, bytes.count - offset))
                 guard got > 0 else { return false }
-                let same = bytes.withUnsafeBufferPointer { memcmp($0.baseAddress! + offset, buffer.baseAddress!, got) == 0 }
+                let same = bytes.withUnsafeBufferPointer {
+                    memcmp($0.baseAddress! + offset, buffer.baseAddress!, got) == 0
+                }
                 guard same else { return false }
                 offset += got
             }

@@ -1,5 +1,5 @@
-// What is asked of a session before its plugin is READY: a connection is being made behind it. Two seconds of audio and a
-// turn's worth of requests; beyond that the oldest audio goes, because the newest words matter most, and requests are
+// What is asked of a session before its plugin is READY: a connection is being made behind it. Two seconds of audio and
+// a turn's worth of requests; beyond that the oldest audio goes, because the newest words matter most, and requests are
 // refused, because to drop one of several would change what is said.
 
 struct PendingWork {

@@ -62,7 +62,8 @@ public final class PluginFaults: Sendable {
         guard isFirst else { return }
         log.write(
             ProviderLogLine(
-                breach == .slowCall ? .warning : .pluginFault, message() + " (logged once, counted always)", plugin: plugin,
+                breach == .slowCall ? .warning : .pluginFault, message() + " (logged once, counted always)",
+                plugin: plugin,
                 provider: provider, call: call))
     }
 

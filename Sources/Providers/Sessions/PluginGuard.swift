@@ -1,8 +1,9 @@
-// The checks that every event passes, always: is it whole, does it belong to this kind, is its epoch still the session's?
+// The checks that every event passes, always: is it whole, does it belong to this kind, is its epoch still the
+// session's?
 //
-// They run on the plugin's thread within `emit`, some tens of nanoseconds, and what fails gets the status that the contract
-// names. A table by type and not one check for each adapter, so that a type cannot be forgotten, and so that a body is
-// never read before its size was checked.
+// They run on the plugin's thread within `emit`, some tens of nanoseconds, and what fails gets the status that the
+// contract names. A table by type and not one check for each adapter, so that a type cannot be forgotten, and so that a
+// body is never read before its size was checked.
 
 import PluginABI
 import Synchronization
@@ -38,8 +39,10 @@ enum PluginGuard {
         case VC_EVENT_READY, VC_EVENT_CANCELED, VC_EVENT_CLOSED: Rule(MemoryLayout<vc_event>.size, nil, hasEpoch: false)
         case VC_EVENT_DRAINED: Rule(MemoryLayout<vc_event>.size, nil, level: .provider, hasEpoch: false)
         case VC_EVENT_ERROR: Rule(MemoryLayout<vc_event_error>.size, nil, hasEpoch: false)
-        case VC_EVENT_INCOMING: Rule(MemoryLayout<vc_event_incoming>.size, .telephony, level: .provider, hasEpoch: false)
-        case VC_EVENT_WITHDRAWN: Rule(MemoryLayout<vc_event_withdrawn>.size, .telephony, level: .provider, hasEpoch: false)
+        case VC_EVENT_INCOMING:
+            Rule(MemoryLayout<vc_event_incoming>.size, .telephony, level: .provider, hasEpoch: false)
+        case VC_EVENT_WITHDRAWN:
+            Rule(MemoryLayout<vc_event_withdrawn>.size, .telephony, level: .provider, hasEpoch: false)
         case VC_EVENT_RINGING, VC_EVENT_ANSWERED: Rule(MemoryLayout<vc_event>.size, .telephony, hasEpoch: false)
         case VC_EVENT_HANGUP: Rule(MemoryLayout<vc_event_hangup>.size, .telephony, hasEpoch: false)
         case VC_EVENT_FRAME: Rule(MemoryLayout<vc_event_frame>.size, .telephony, hasEpoch: false)
@@ -87,12 +90,15 @@ enum PluginGuard {
         guard Int(event.pointee.size) >= rule.size else {
             faults.note(
                 .eventSize, sort: "\(type)", call: object.call,
-                "emitted an event of type \(type) with size \(event.pointee.size); set it to the size of its struct, \(rule.size)")
+                "emitted an event of type \(type) with size \(event.pointee.size); "
+                    + "set it to the size of its struct, \(rule.size)"
+            )
             return .refuse(vc_status(VC_E_ARGUMENT))
         }
         guard event.pointee.reserved == 0 else {
             faults.note(
-                .eventBody, sort: "\(type)", call: object.call, "emitted an event of type \(type) whose `reserved` is not 0")
+                .eventBody, sort: "\(type)", call: object.call,
+                "emitted an event of type \(type) whose `reserved` is not 0")
             return .refuse(vc_status(VC_E_ARGUMENT))
         }
         guard rule.hasEpoch else { return .pass }

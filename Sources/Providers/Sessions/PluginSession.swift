@@ -4,8 +4,8 @@
 //                 │ fatal ERROR: lost, waits for close         └─ none within 5 s: a zombie, its memory lost on purpose
 //
 // The adapters above know what a clause or a frame is; this knows what the contract promises a plugin: its VC_CONTROL
-// calls never overlap and never come from within its own `emit`, nothing is asked of it before READY, `close` comes once,
-// `destroy` comes after CLOSED. And it holds the plugin to its own half (`PluginGuard`).
+// calls never overlap and never come from within its own `emit`, nothing is asked of it before READY, `close` comes
+// once, `destroy` comes after CLOSED. And it holds the plugin to its own half (`PluginGuard`).
 
 import Calls
 import Glibc
@@ -92,7 +92,8 @@ final class PluginSession: @unchecked Sendable {
         self.instance = instance
         self.delegate = delegate
         let audioMax = request.rateHz * instance.limits.beforeReadyMs / 1_000
-        progress = Mutex(Progress(pending: PendingWork(samplesMax: audioMax, requestsMax: instance.limits.beforeReadyRequests)))
+        progress = Mutex(
+            Progress(pending: PendingWork(samplesMax: audioMax, requestsMax: instance.limits.beforeReadyRequests)))
         let link = Link()
         self.link = link
         object = PluginObject(
@@ -126,7 +127,10 @@ final class PluginSession: @unchecked Sendable {
     }
 
     private func open(
-        _ slot: @convention(c) (vc_self?, UnsafePointer<vc_open>, UnsafeMutablePointer<vc_session>, UnsafeMutablePointer<vc_error>) -> vc_status,
+        _ slot:
+            @convention(c) (
+                vc_self?, UnsafePointer<vc_open>, UnsafeMutablePointer<vc_session>, UnsafeMutablePointer<vc_error>
+            ) -> vc_status,
         _ provider: vc_self?, _ request: SessionRequest
     ) throws(ProviderFailure) {
         guard HandleTable.shared.insert(object) != 0 else {
@@ -148,13 +152,15 @@ final class PluginSession: @unchecked Sendable {
             // A detector's session emits nothing and is only a memory: it can do without cancel and close.
             let isMemory = instance.kind == .voiceActivity
             for (name, isThere) in [
-                ("cancel", ops.cancel != nil || isMemory), ("close", ops.close != nil || isMemory), ("destroy", ops.destroy != nil),
+                ("cancel", ops.cancel != nil || isMemory), ("close", ops.close != nil || isMemory),
+                ("destroy", ops.destroy != nil),
             ] where !isThere {
                 throw TableFault(problem: "vc_session_ops.\(name) is NULL")
             }
         } catch {
             // Without its tables the session cannot even be closed; what it holds is lost.
-            instance.faults.note(.tableBroken, call: object.call, "opened a session that cannot be used: \(error.problem)")
+            instance.faults.note(
+                .tableBroken, call: object.call, "opened a session that cannot be used: \(error.problem)")
             throw ProviderFailure(code: .misbehaved, retryable: false, message: error.problem)
         }
         theirs = filled.state
@@ -191,8 +197,11 @@ final class PluginSession: @unchecked Sendable {
 
     private func checkReady(_ timeoutMs: Int) {
         guard phase.load(ordering: .acquiring) == .waiting, !progress.withLock({ $0.gotReady }) else { return }
-        instance.faults.note(.neverReady, call: object.call, "a session did not emit READY within \(timeoutMs) ms after open")
-        lose(ProviderFailure(code: .timeout, retryable: true, message: "\(instance.name) was not ready within \(timeoutMs) ms"))
+        instance.faults.note(
+            .neverReady, call: object.call, "a session did not emit READY within \(timeoutMs) ms after open")
+        lose(
+            ProviderFailure(
+                code: .timeout, retryable: true, message: "\(instance.name) was not ready within \(timeoutMs) ms"))
     }
 
     // MARK: Asking the plugin
@@ -297,7 +306,9 @@ final class PluginSession: @unchecked Sendable {
         object.end()
         instance.faults.note(
             .neverClosed, call: object.call,
-            "a session did not emit CLOSED within \(instance.limits.closeMs) ms after close; it was given up and its memory is lost")
+            "a session did not emit CLOSED within \(instance.limits.closeMs) ms after close; "
+                + "it was given up and its memory is lost"
+        )
         instance.sessionEnded(asZombie: true)
     }
 
@@ -378,7 +389,10 @@ final class PluginSession: @unchecked Sendable {
     private func becomeReady() {
         let mayGoStraight = progress.withLock { progress in
             guard !progress.isFlushing, phase.load(ordering: .acquiring) == .waiting else { return false }
-            if progress.pending.isEmpty { phase.store(.active, ordering: .releasing); return false }
+            if progress.pending.isEmpty {
+                phase.store(.active, ordering: .releasing)
+                return false
+            }
             progress.isFlushing = true
             return true
         }
@@ -413,7 +427,9 @@ final class PluginSession: @unchecked Sendable {
             finish()
         } else {
             instance.faults.note(.closedUnasked, call: object.call, "a session emitted CLOSED without `close`")
-            lose(ProviderFailure(code: .misbehaved, retryable: true, message: "\(instance.name) closed its session by itself"))
+            lose(
+                ProviderFailure(
+                    code: .misbehaved, retryable: true, message: "\(instance.name) closed its session by itself"))
         }
         return vc_status(VC_OK)
     }
@@ -424,7 +440,9 @@ final class PluginSession: @unchecked Sendable {
         if body.fatal != 0 {
             lose(failure)
         } else if event.pointee.request != 0 {
-            guard event.pointee.epoch >= object.epoch.load(ordering: .acquiring) else { return vc_status(VC_E_CANCELED) }
+            guard event.pointee.epoch >= object.epoch.load(ordering: .acquiring) else {
+                return vc_status(VC_E_CANCELED)
+            }
             delegate?.requestFailed(event.pointee.request, epoch: event.pointee.epoch, failure)
         } else {
             instance.log.write(

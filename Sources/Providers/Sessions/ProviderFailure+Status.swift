@@ -11,7 +11,8 @@ extension ProviderFailure {
         self.init(
             code: Self.code(status), retryable: error.map { $0.retryable == 1 } ?? Self.isRetryable(status),
             retryAfterMs: error.map { Int($0.retry_after_ms) } ?? 0,
-            message: (vendor.isEmpty ? "" : vendor + ": ") + (message.isEmpty ? "\(what) failed with status \(status)" : message),
+            message: (vendor.isEmpty ? "" : vendor + ": ")
+                + (message.isEmpty ? "\(what) failed with status \(status)" : message),
             vendorCode: error.flatMap { String($0.vendor_code) } ?? "")
     }
 

@@ -3,8 +3,8 @@
 //     created → started → [READY] running → draining → [DRAINED] drained → destroyed
 //
 // `create` checks the settings, `start` binds ports and loads models and answers at once; the host waits for READY with
-// `waitUntilReady`, for all its providers at the same time. A provider that fails is `failed` with the plugin's own words, and the host
-// runs on without it.
+// `waitUntilReady`, for all its providers at the same time. A provider that fails is `failed` with the plugin's own
+// words, and the host runs on without it.
 
 import Calls
 import Glibc
@@ -63,7 +63,9 @@ public final class ProviderInstance: @unchecked Sendable {
         plugin: LoadedPlugin, declaration: ProviderDeclaration, name: String, configuration: JSONValue,
         limits: SessionLimits = .standard, log: any ProviderLog
     ) {
-        guard let kind = declaration.knownKind else { preconditionFailure("\(declaration.kind) is not a kind of this host") }
+        guard let kind = declaration.knownKind else {
+            preconditionFailure("\(declaration.kind) is not a kind of this host")
+        }
         self.plugin = plugin
         self.declaration = declaration
         self.kind = kind
@@ -76,7 +78,8 @@ public final class ProviderInstance: @unchecked Sendable {
         let link = Link()
         self.link = link
         link.object = PluginObject(
-            level: .provider, plugin: plugin.id, name: name, configuration: configuration, secrets: plugin.manifest.secrets
+            level: .provider, plugin: plugin.id, name: name, configuration: configuration,
+            secrets: plugin.manifest.secrets
         ) { event in link.instance?.receive(event) ?? vc_status(VC_E_STALE) }
         link.instance = self
     }
@@ -101,7 +104,8 @@ public final class ProviderInstance: @unchecked Sendable {
         let status = withStr(name) { name in
             withStr(configuration.text) { config in
                 var request = vc_create(
-                    size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name, config: config)
+                    size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
+                    config: config)
                 return object.control { timed("create") { table.create!(&request, &theirs, &error) } }
             }
         }
@@ -147,7 +151,8 @@ public final class ProviderInstance: @unchecked Sendable {
             faults.note(.neverReady, call: "", "did not emit READY within \(declaration.readyTimeoutMs) ms after start")
             throw failed(
                 ProviderFailure(
-                    code: .timeout, retryable: true, message: "\(name) was not ready within \(declaration.readyTimeoutMs) ms"))
+                    code: .timeout, retryable: true,
+                    message: "\(name) was not ready within \(declaration.readyTimeoutMs) ms"))
         }
     }
 
@@ -170,7 +175,8 @@ public final class ProviderInstance: @unchecked Sendable {
     /// Waits until the provider holds nothing any more. False when that took longer.
     public func waitUntilDrained(timeoutMs: Int) -> Bool {
         let end = hostClockNs() + UInt64(timeoutMs) * 1_000_000
-        return progress.wait(until: { _ in end }) { $0.state == .drained || $0.state == .destroyed ? true : nil } ?? false
+        return progress.wait(until: { _ in end }) { $0.state == .drained || $0.state == .destroyed ? true : nil }
+            ?? false
     }
 
     /// Frees the provider. False, and nothing happens, while sessions are open. With zombies its memory is kept too.
@@ -226,9 +232,11 @@ public final class ProviderInstance: @unchecked Sendable {
     }
 
     func readFailure(_ body: vc_event_error) -> ProviderFailure {
-        guard let theirs = body.error, let error = try? adopt(theirs, as: vc_error.self, "vc_error", reserved: 20) else {
+        guard let theirs = body.error, let error = try? adopt(theirs, as: vc_error.self, "vc_error", reserved: 20)
+        else {
             faults.note(.eventBody, sort: "error", call: "", "emitted ERROR without a vc_error")
-            return ProviderFailure(code: .internal, retryable: false, message: "\(name) reported an error without saying which")
+            return ProviderFailure(
+                code: .internal, retryable: false, message: "\(name) reported an error without saying which")
         }
         return ProviderFailure(status: error.code, error: error, during: "the provider")
     }
@@ -252,7 +260,12 @@ public final class ProviderInstance: @unchecked Sendable {
     // MARK: For sessions
 
     /// A copy of the plugin's `open`; nil when no session may be opened now.
-    func openSlot() -> (slot: @convention(c) (vc_self?, UnsafePointer<vc_open>, UnsafeMutablePointer<vc_session>, UnsafeMutablePointer<vc_error>) -> vc_status, provider: vc_self?)? {
+    func openSlot() -> (
+        slot:
+            @convention(c) (
+                vc_self?, UnsafePointer<vc_open>, UnsafeMutablePointer<vc_session>, UnsafeMutablePointer<vc_error>
+            ) -> vc_status, provider: vc_self?
+    )? {
         let may = progress.withLock { progress in
             guard progress.state == .running else { return false }
             progress.sessions += 1

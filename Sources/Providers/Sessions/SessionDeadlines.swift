@@ -1,8 +1,8 @@
 // The thread that does for sessions what may not be done where it becomes due.
 //
-// The host may not call into a plugin from within the plugin's own `emit`, so what an event makes possible (sending what
-// waited for READY, destroying what is CLOSED) is done here; and what did not happen in time is noticed here. One thread
-// for all: its jobs are short calls of plugins, which answer at once or are logged.
+// The host may not call into a plugin from within the plugin's own `emit`, so what an event makes possible (sending
+// what waited for READY, destroying what is CLOSED) is done here; and what did not happen in time is noticed here. One
+// thread for all: its jobs are short calls of plugins, which answer at once or are logged.
 
 import Glibc
 

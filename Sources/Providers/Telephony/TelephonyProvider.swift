@@ -1,7 +1,7 @@
 // The telephone behind the C line: calls that come in, and a door for each call.
 //
-// An incoming call is announced by the provider, with a key; the host opens a session for the key within two seconds, or
-// declines it. After that everything about the call is an event of its session.
+// An incoming call is announced by the provider, with a key; the host opens a session for the key within two seconds,
+// or declines it. After that everything about the call is an event of its session.
 
 import Calls
 import PluginABI
@@ -51,7 +51,9 @@ public final class TelephonyProvider: Sendable {
         self.instance = instance
         do throws(TableFault) {
             let ops = try adopt(instance.kindOps, as: vc_telephony_provider_ops.self, "vc_telephony_provider_ops")
-            guard let decline = ops.decline else { throw TableFault(problem: "vc_telephony_provider_ops.decline is NULL") }
+            guard let decline = ops.decline else {
+                throw TableFault(problem: "vc_telephony_provider_ops.decline is NULL")
+            }
             declineSlot = decline
         } catch {
             instance.faults.note(.slotMissing, call: "", "cannot be used for telephony: \(error.problem)")
@@ -62,12 +64,15 @@ public final class TelephonyProvider: Sendable {
 
     public var profile: Capabilities.Profile { instance.declaration.capabilities.profile ?? .signalling }
 
-    /// Refuses an incoming call for which no session will be opened. `retryAfterSeconds` 0 says nothing of a later time.
+    /// Refuses an incoming call for which no session will be opened. `retryAfterSeconds` 0 says nothing of a later
+    /// time.
     public func decline(key: String, code: Int, retryAfterSeconds: Int = 0) {
         let provider = instance.providerSelf
         let status = instance.object.control {
             withStr(key) { key in
-                instance.timed("decline") { declineSlot!(provider, key, UInt32(clamping: code), UInt32(clamping: retryAfterSeconds)) }
+                instance.timed("decline") {
+                    declineSlot!(provider, key, UInt32(clamping: code), UInt32(clamping: retryAfterSeconds))
+                }
             }
         }
         if status != VC_OK, status != vc_status(VC_E_NOT_FOUND) {
@@ -98,24 +103,30 @@ public final class TelephonyProvider: Sendable {
         _ event: UnsafePointer<vc_event>, _ instance: ProviderInstance, _ events: (TelephonyProviderEvent) -> Void
     ) -> vc_status {
         func broken(_ what: String) -> vc_status {
-            instance.faults.note(.eventBody, sort: what, call: "", "emitted \(what) with a key that is empty, or a text that is not UTF-8")
+            instance.faults.note(
+                .eventBody, sort: what, call: "",
+                "emitted \(what) with a key that is empty, or a text that is not UTF-8")
             return vc_status(VC_E_ARGUMENT)
         }
         let raw = UnsafeRawPointer(event)
         if Int(event.pointee.type) == VC_EVENT_WITHDRAWN {
-            guard let key = String(raw.load(as: vc_event_withdrawn.self).key), !key.isEmpty else { return broken("WITHDRAWN") }
+            guard let key = String(raw.load(as: vc_event_withdrawn.self).key), !key.isEmpty else {
+                return broken("WITHDRAWN")
+            }
             events(.withdrawn(key: key))
             return vc_status(VC_OK)
         }
         let body = raw.load(as: vc_event_incoming.self)
-        guard let key = String(body.key), !key.isEmpty, let from = String(body.from), let display = String(body.display),
+        guard let key = String(body.key), !key.isEmpty, let from = String(body.from),
+            let display = String(body.display),
             let to = String(body.to), let peer = String(body.peer), let protocolCall = String(body.protocol_call),
             let headers = Self.headers(body.headers, body.header_count)
         else { return broken("INCOMING") }
         events(
             .incoming(
                 IncomingCall(
-                    key: key, from: from, display: display, to: to, peer: peer, protocolCall: protocolCall, headers: headers)))
+                    key: key, from: from, display: display, to: to, peer: peer, protocolCall: protocolCall,
+                    headers: headers)))
         return vc_status(VC_OK)
     }
 

@@ -142,7 +142,9 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
             let fromPlace = place(from)
             let places = headers.map { (place($0.name), place($0.value)) }
             return try lend(block) { (base) throws(ProviderFailure) in
-                func text(_ place: (start: Int, count: Int)) -> vc_str { vc_str(data: base + place.start, length: UInt64(place.count)) }
+                func text(_ place: (start: Int, count: Int)) -> vc_str {
+                    vc_str(data: base + place.start, length: UInt64(place.count))
+                }
                 open.to = text(toPlace)
                 open.from = text(fromPlace)
                 let fields = places.map { vc_field(name: text($0.0), value: text($0.1)) }
@@ -206,12 +208,16 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
     }
 
     /// Profile "frames": `.full` means that the transport is behind, and nothing was taken.
-    public func play(_ samples: UnsafeBufferPointer<Int16>, rateHz: Int, sequence: UInt64, position: UInt64, epoch: UInt64) -> Handover {
+    public func play(
+        _ samples: UnsafeBufferPointer<Int16>, rateHz: Int, sequence: UInt64, position: UInt64, epoch: UInt64
+    ) -> Handover {
         guard let play = frames?.play else { return .full }
         let status = session.control("play") { theirs in
             var frame = vc_frame(
-                size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz), channels: 1,
-                samples: UInt32(samples.count), flags: 0, sequence: sequence, position: position, captured_ns: 0, epoch: epoch,
+                size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+                channels: 1,
+                samples: UInt32(samples.count), flags: 0, sequence: sequence, position: position, captured_ns: 0,
+                epoch: epoch,
                 data: UnsafeRawPointer(samples.baseAddress), bytes: UInt64(samples.count * 2))
             return play(theirs, &frame)
         }
@@ -260,12 +266,16 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
                 return session.broken("HANGUP", "cause \(body.cause), or a reason that is not UTF-8")
             }
             guard !isOver.exchange(true, ordering: .acquiringAndReleasing) else {
-                session.instance.faults.note(.eventBody, sort: "HANGUP twice", call: session.object.call, "emitted HANGUP a second time")
+                session.instance.faults.note(
+                    .eventBody, sort: "HANGUP twice", call: session.object.call, "emitted HANGUP a second time")
                 return vc_status(VC_E_STATE)
             }
             return events(.hungUp(cause, code: Int(body.code), reason: reason)).status
         case VC_EVENT_FRAME:
-            guard let frame = try? adopt(raw.load(as: vc_event_frame.self).frame, as: vc_frame.self, "vc_frame", reserved: nil) else {
+            guard
+                let frame = try? adopt(
+                    raw.load(as: vc_event_frame.self).frame, as: vc_frame.self, "vc_frame", reserved: nil)
+            else {
                 return session.broken("FRAME", "a frame that is missing or has no size")
             }
             if let problem = frame.problem(secondsMax: 1) { return session.broken("FRAME", problem) }

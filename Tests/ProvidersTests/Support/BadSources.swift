@@ -3,7 +3,8 @@
 extension Sources {
     /// A language model. `request` runs `onRequest`; `open`, `close` and the rest can be replaced.
     static func languageModel(
-        onRequest: String, onOpen: String = "tell(s, VC_EVENT_READY, 0, 0);", onClose: String = "tell(s, VC_EVENT_CLOSED, 0, 0);",
+        onRequest: String, onOpen: String = "tell(s, VC_EVENT_READY, 0, 0);",
+        onClose: String = "tell(s, VC_EVENT_CLOSED, 0, 0);",
         onStart: String = "", onCreate: String = "", slots: String = ".request = request", more: String = ""
     ) -> String {
         """

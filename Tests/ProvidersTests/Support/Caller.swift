@@ -13,7 +13,9 @@ final class Caller: @unchecked Sendable {
     private(set) var audio: [(ticket: Ticket, samples: [Int16])] = []
     private(set) var session: OpenedSession?
 
-    init(outboundRateHz: Int = 8_000) { mailbox = CallMailbox(doorbell: LoopDoorbell(), outboundRateHz: outboundRateHz) }
+    init(outboundRateHz: Int = 8_000) {
+        mailbox = CallMailbox(doorbell: LoopDoorbell(), outboundRateHz: outboundRateHz)
+    }
 
     /// Takes what arrived.
     func take() {
@@ -54,7 +56,8 @@ func waitUntil(_ what: String, _ condition: () -> Bool) throws {
 extension LoadedPlugin {
     /// Its only provider, running.
     func running(
-        _ name: String, settings: [String: String] = [:], limits: SessionLimits = .standard, log: any ProviderLog = LogList()
+        _ name: String, settings: [String: String] = [:], limits: SessionLimits = .standard,
+        log: any ProviderLog = LogList()
     ) throws -> ProviderInstance {
         let declaration = manifest.providers[0]
         let instance = ProviderInstance(

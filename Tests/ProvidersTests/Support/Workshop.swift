@@ -48,7 +48,10 @@ final class Workshop {
         write("#include \"vchost/vchost.h\"\n" + embedded + source, to: path)
         let out = plugins + "/" + name
         let status = run(
-            ["/usr/bin/cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
+            [
+                "/usr/bin/cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC",
+                "-fvisibility=hidden",
+            ]
                 + ["-I", Self.headers, path, "-o", out] + flags + link)
         try #require(status == 0, "cc failed for \(name)")
         chmod(out, 0o755)
@@ -74,7 +77,8 @@ final class Workshop {
     }
 
     static func manifest(
-        id: String, kind: String, capabilities: JSONValue = [:], config: JSONValue? = nil, changes: [String: JSONValue] = [:]
+        id: String, kind: String, capabilities: JSONValue = [:], config: JSONValue? = nil,
+        changes: [String: JSONValue] = [:]
     ) -> JSONValue {
         var provider: [String: JSONValue] = ["kind": .string(kind), "id": .string(id), "capabilities": capabilities]
         if let config { provider["config"] = config }
