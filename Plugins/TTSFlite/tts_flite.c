@@ -87,7 +87,11 @@ static vc_status provider_open(vc_self self, const vc_open *request, vc_session 
     double speed = provider->speed;
     if (!read_speed(request->session, &speed)) return refuse(error, VC_E_CONFIG, "`speed` must lie between 0.5 and 2");
     const vc_status status = session_open(&provider->services, request, speed, out);
-    return status == VC_OK ? VC_OK : refuse(error, status, "no memory for a tts-flite session");
+    if (status != VC_OK) return refuse(error, status, "no memory for a tts-flite session");
+    // The voice was prepared in `start`: a session has nothing to wait for.
+    const vc_event ready = {.size = sizeof ready, .type = VC_EVENT_READY, .epoch = request->epoch};
+    host->emit(request->session, &ready);
+    return VC_OK;
 }
 
 static const vc_provider provider_table = {

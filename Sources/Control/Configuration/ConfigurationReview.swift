@@ -55,7 +55,7 @@ public struct ConfigurationReview: Sendable {
         for (key, setting) in section.settings where key != "plugin" { given[key] = setting.text }
         given = stripped(given, section, declaration.configuration)
         do throws(Providers.ConfigurationError) {
-            let value = try declaration.configuration.apply(to: given, over: .object(plugin.sidecar.settings))
+            let value = try declaration.configuration.apply(to: given, over: plugin.sidecar.settings[declaration.id] ?? [:])
             providers.append(
                 ProviderSection(
                     name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value))

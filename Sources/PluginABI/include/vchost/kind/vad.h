@@ -12,8 +12,8 @@ VC_BEGIN_DECLS
 
 /*  One thread of the host serves a detector: it collects a window of audio from every call that has one, and hands them
     over together, because a model that takes 32 windows at once needs a quarter of the time. A session holds what the
-    detector remembers of one call; it emits nothing and has no kind_ops. Smoothing, hangover and thresholds are the
-    host's.  */
+    detector remembers of one call and has no kind_ops. It need not emit anything: it is ready when `open` returned, and
+    is destroyed after `close` without waiting for CLOSED. Smoothing, hangover and thresholds are the host's.  */
 
 /// One call's window in a batch.
 typedef struct vc_vad_row {
