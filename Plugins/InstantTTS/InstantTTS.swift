@@ -1,5 +1,5 @@
-// A voice that hums: a quiet tone, for as long as a person would need for the text, made at once. For load tests, where a
-// real voice would be what is measured, and as the smallest example of one. It needs no service of the host.
+// A voice that hums: a quiet tone, for as long as a person would need for the text, made at once. For load tests, where
+// a real voice would be what is measured, and as the smallest example of one. It needs no service of the host.
 
 import Glibc
 import PluginKit

@@ -1,8 +1,8 @@
 // Any language model behind OpenAI's chat completions: OpenAI itself, Groq, vLLM, llama.cpp, xllamacpp.
 //
-// One plugin for all of them, because they differ in details that belong to the reading of their answers (`ChatStream`), not
-// in what is asked. A request is tried again only while nothing of its answer was said, and only once: a caller who waits for
-// the first word is better served by the next provider of the chain than by a patient one.
+// One plugin for all of them, because they differ in details that belong to the reading of their answers
+// (`ChatStream`), not in what is asked. A request is tried again only while nothing of its answer was said, and only
+// once: a caller who waits for the first word is better served by the next provider of the chain than by a patient one.
 
 import ChatStream
 import JSON

@@ -1,7 +1,8 @@
 // A language model without a model: it answers what a written file covers, word for word, and declines the rest.
 //
-// A small model that is asked for opening hours invents them. An operator who has written them down wants them said as written, at once,
-// and wants to know beforehand what will be said. Whatever is not in the file goes to the next model of the chain.
+// A small model that is asked for opening hours invents them. An operator who has written them down wants them said as
+// written, at once, and wants to know beforehand what will be said. Whatever is not in the file goes to the next model
+// of the chain.
 
 import JSON
 import KnowledgeEngine
@@ -37,7 +38,9 @@ final class LLMRules: LanguageModel {
         goodbyeTool = host.configuration.text("goodbye_tool") ?? "end_call"
         answered = host.metrics.counter("rules_answered_total", "Questions that the knowledge file answered.")
         declined = host.metrics.counter("rules_declined_total", "Questions that went to the next model.")
-        host.log.info("knowledge read", (name: "path", value: path), (name: "intents", value: String(knowledge.intentNames.count)))
+        host.log.info(
+            "knowledge read", (name: "path", value: path), (name: "intents", value: String(knowledge.intentNames.count))
+        )
     }
 
     func open(_ host: SessionHost) -> LLMRulesSession { LLMRulesSession(self, host) }
@@ -71,7 +74,8 @@ final class LLMRulesSession: LanguageModelSession {
         }
         provider.answered.record()
         host.log.debug(
-            "understood", (name: "intent", value: answer.intent), (name: "confidence", value: String(answer.confidence)))
+            "understood", (name: "intent", value: answer.intent), (name: "confidence", value: String(answer.confidence))
+        )
         if said.count == Self.saidMax { said.removeFirst() }
         said.append((answer.text, answer.intent))
 
@@ -111,13 +115,14 @@ final class LLMRulesSession: LanguageModelSession {
         }
         let tools = (try? JSONValue(parsing: toolsText))?.array ?? []
         guard let tool = tools.first(where: { $0["function"]?["name"]?.string == name }) else {
-            host.log.warning("the knowledge file asks for a tool that this call does not have", (name: "tool", value: name))
+            host.log.warning(
+                "the knowledge file asks for a tool that this call does not have", (name: "tool", value: name))
             return nil
         }
         let parameters = tool["function"]?["parameters"]
-        let argument = parameters?["required"]?.array?.first?.string ?? parameters?["properties"]?.object?.keys.sorted().first
+        let argument =
+            parameters?["required"]?.array?.first?.string ?? parameters?["properties"]?.object?.keys.sorted().first
         let arguments: JSONValue = target.map { .object([argument ?? "target": .string($0)]) } ?? [:]
         return ToolCall(id: "rules-\(said.count)", name: name, arguments: arguments.text)
     }
 }
-

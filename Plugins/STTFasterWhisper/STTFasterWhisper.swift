@@ -1,7 +1,8 @@
 // Whisper, behind a server that takes whole utterances: ours (`services/whisper`), or any with OpenAI's transcriptions.
 //
-// The host asks tentatively, while it is still deciding whether the caller is done, and again when it knows. The second answer is
-// the first where only silence lies between: recognition has then run beside the decision, and costs the caller nothing.
+// The host asks tentatively, while it is still deciding whether the caller is done, and again when it knows. The second
+// answer is the first where only silence lies between: recognition has then run beside the decision, and costs the
+// caller nothing.
 
 import PluginKit
 import UtteranceAudio

@@ -109,7 +109,8 @@ final class WhisperSession: SpeechToTextSession {
         guard let answer = try? JSONValue(parsing: text), let words = answer["text"]?.string else {
             return recognition.fail(
                 PluginError(
-                    .vendor, "\(provider.url) answered without a `text`: \(text.prefix(100)); is it a transcription server?"))
+                    .vendor,
+                    "\(provider.url) answered without a `text`: \(text.prefix(100)); is it a transcription server?"))
         }
         let trimmed = String(words.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
         if !trimmed.isEmpty {
@@ -122,8 +123,8 @@ final class WhisperSession: SpeechToTextSession {
         recognition.answer()
     }
 
-    /// Nothing was said yet, so a broken connection is tried again, at once. A server that says that it is busy is believed:
-    /// the host has other providers.
+    /// Nothing was said yet, so a broken connection is tried again, at once. A server that says that it is busy is
+    /// believed: the host has other providers.
     private func failed(_ error: PluginError, _ recognition: Recognition, _ samples: [Int16], _ retriesLeft: Int) {
         if error.code == .network && retriesLeft > 0 {
             attempt(recognition, samples, retriesLeft: retriesLeft - 1)

@@ -1,8 +1,8 @@
 // Piper, behind its own HTTP server or ours (`services/piper`).
 //
-// Piper is GPL, so it stays in a process of its own. It makes a whole sentence before the first sample leaves, so what makes it
-// fast is to ask early: while one clause is coming in the next one is being made, and no more than that, because a barge-in throws
-// away whatever was made too soon.
+// Piper is GPL, so it stays in a process of its own. It makes a whole sentence before the first sample leaves, so what
+// makes it fast is to ask early: while one clause is coming in the next one is being made, and no more than that,
+// because a barge-in throws away whatever was made too soon.
 
 import JSON
 import PiperAudio
@@ -27,7 +27,8 @@ final class TTSPiper: TextToSpeech {
         let address = configuration.text("url") ?? "http://127.0.0.1:8103/synthesize"
         guard address.hasPrefix("http://") || address.hasPrefix("https://") else {
             throw PluginError(
-                .configuration, "`url` is \"\(address)\", which is no http address; write http://127.0.0.1:8103/synthesize")
+                .configuration,
+                "`url` is \"\(address)\", which is no http address; write http://127.0.0.1:8103/synthesize")
         }
         // Piper's own server does not look at the query, and answers with a WAV file: both are understood.
         let isStreamed = configuration.flag("stream") ?? true

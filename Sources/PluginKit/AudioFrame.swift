@@ -39,7 +39,8 @@ public struct AudioFrame: ~Copyable {
     /// nil: the frame breaks the contract, or is in a format that a Swift plugin does not take.
     init?(_ frame: UnsafePointer<vc_frame>) {
         let frame = frame.pointee
-        guard frame.size >= UInt32(MemoryLayout<vc_frame>.size), frame.format == UInt32(VC_FORMAT_S16), frame.channels == 1,
+        guard frame.size >= UInt32(MemoryLayout<vc_frame>.size), frame.format == UInt32(VC_FORMAT_S16),
+            frame.channels == 1,
             frame.bytes == 2 * UInt64(frame.samples), frame.samples == 0 || frame.data != nil,
             UInt(bitPattern: frame.data) % 2 == 0
         else { return nil }

@@ -19,7 +19,8 @@ public struct Configuration: Sendable {
             throw PluginError(.argument, "the configuration that the host passed is no JSON: \(error)")
         }
         guard json.object != nil else {
-            throw PluginError(.argument, "the configuration that the host passed is a JSON \(json.typeName), not an object")
+            throw PluginError(
+                .argument, "the configuration that the host passed is a JSON \(json.typeName), not an object")
         }
     }
 

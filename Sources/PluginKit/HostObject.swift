@@ -1,9 +1,9 @@
 // What a provider and a session have in common: a handle, an epoch, services, and one thread at a time.
 //
 // The contract lets `cancel` come on any thread, in the middle of another call. The kit therefore only notes the epoch
-// there, and has the host call it back on the object's own turn by a timer that is due at once; whichever comes first, that
-// timer or the next ordinary call, carries the cancel out. So an author's code runs one call at a time without exception, and
-// no event of an old epoch can slip in behind CANCELED. The results of tasks come home on the same road.
+// there, and has the host call it back on the object's own turn by a timer that is due at once; whichever comes first,
+// that timer or the next ordinary call, carries the cancel out. So an author's code runs one call at a time without
+// exception, and no event of an old epoch can slip in behind CANCELED. The results of tasks come home on the same road.
 
 import PluginABI
 import Synchronization

@@ -1,11 +1,12 @@
 // The entry of a plugin that is written in Swift.
 //
-// The contract wants constant tables of C functions, and a C function knows nothing of Swift's types: it has no room for
-// "make one of *these*". So the kit holds eight `create` functions that differ in nothing but a number, and the number
-// says which of the exported types is meant. A macro could have written one for each type instead; it would bring
-// swift-syntax into the build of every plugin, to save a line.
+// The contract wants constant tables of C functions, and a C function knows nothing of Swift's types: it has no room
+// for "make one of *these*". So the kit holds eight `create` functions that differ in nothing but a number, and the
+// number says which of the exported types is meant. A macro could have written one for each type instead; it would
+// bring swift-syntax into the build of every plugin, to save a line.
 //
-// One export does no work but to fill these tables: the host calls the entry of every file in its directory, used or not.
+// One export does no work but to fill these tables: the host calls the entry of every file in its directory, used or
+// not.
 
 public import PluginABI
 
@@ -32,7 +33,8 @@ public enum Plugin {
     /// As many providers as one plugin can hold: the number of `create` functions below.
     public static let providersMax = 8
 
-    /// Hands out `providers`, in the order of the manifest. Called once, from the entry function, and from nowhere else.
+    /// Hands out `providers`, in the order of the manifest. Called once, from the entry function, and from nowhere
+    /// else.
     ///
     /// Answers VC_E_UNSUPPORTED when the host's table is older than version 1.0 of the contract.
     public static func export(_ providers: any Provider.Type..., host: Host, module: Module) -> Status {

@@ -87,8 +87,8 @@ public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// Writes the error where a `create`, `start` or `open` has to leave it, and answers its status.
     ///
-    /// The caller copies the strings at once; until then they stand in a ring of the kit, because the object to which the
-    /// contract ties their life is the one that could not be made.
+    /// The caller copies the strings at once; until then they stand in a ring of the kit, because the object to which
+    /// the contract ties their life is the one that could not be made.
     func write(to error: UnsafeMutablePointer<vc_error>) -> vc_status {
         let texts = LentTexts.keep([message, vendor, vendorCode])
         fill(&error.pointee, message: texts[0], vendor: texts[1], vendorCode: texts[2])

@@ -4,10 +4,11 @@ import PluginABI
 
 /// What `SpeechToTextSession`, `LanguageModelSession` and `TextToSpeechSession` have in common.
 ///
-/// Its methods are never called at the same time, and neither is anything that they had called back. They answer at once.
+/// Its methods are never called at the same time, and neither is anything that they had called back. They answer at
+/// once.
 public protocol ProviderSession: AnyObject {
-    /// A new epoch began: what is under way for an older one is of no use. The kit has ended the HTTP exchanges of it, and says
-    /// CANCELED when this returns.
+    /// A new epoch began: what is under way for an older one is of no use. The kit has ended the HTTP exchanges of it,
+    /// and says CANCELED when this returns.
     func cancel()
 
     /// There is room again, after an event was answered `noCredit`.

@@ -1,7 +1,8 @@
 // The host, as a session of a plugin sees it.
 //
-// Everything the contract asks of a session whatever its kind is kept here: READY once, events in order and with credit, nothing of
-// an old epoch, CANCELED in answer to every cancel, nothing after a fatal error but CLOSED, and CLOSED once and last.
+// Everything the contract asks of a session whatever its kind is kept here: READY once, events in order and with
+// credit, nothing of an old epoch, CANCELED in answer to every cancel, nothing after a fatal error but CLOSED, and
+// CLOSED once and last.
 
 import PluginABI
 import Synchronization
@@ -106,7 +107,8 @@ public class SessionHost: HostObject, @unchecked Sendable {
         return .accepted
     }
 
-    /// `TTS_DONE` and `LLM_DONE` of requests that a new epoch ends: they carry the old epoch, so `post` would refuse them.
+    /// `TTS_DONE` and `LLM_DONE` of requests that a new epoch ends: they carry the old epoch, so `post` would refuse
+    /// them.
     func postCanceled(_ body: Outbound.Body, epoch: UInt64, request: UInt64) {
         guard life.isOpen else { return }
         _ = offer(Outbound(body: body, epoch: epoch, request: request))
@@ -176,7 +178,8 @@ public class SessionHost: HostObject, @unchecked Sendable {
             outbox = Outbox()
             return .gone
         default:
-            log.pluginFault("the host refused an event with status \(status); its log says what is wrong with the event")
+            log.pluginFault(
+                "the host refused an event with status \(status); its log says what is wrong with the event")
             return .gone
         }
     }

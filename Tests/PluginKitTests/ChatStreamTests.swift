@@ -91,13 +91,17 @@ struct ChatAnswerTests {
             #"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"end","arguments":{"a":1}}}]},"finish_reason":"stop"}]}"#
         ])
         #expect(
-            steps == [.emit(.toolCall(ToolCall(id: "call_1", name: "end", arguments: #"{"a":1}"#))), .finish(.toolCalls)])
+            steps == [
+                .emit(.toolCall(ToolCall(id: "call_1", name: "end", arguments: #"{"a":1}"#))), .finish(.toolCalls),
+            ])
     }
 
     @Test("Broken arguments, a broken chunk, a broken connection and an error in the stream are failures")
     func failures() {
         for chunks in [
-            [#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"x","arguments":"{"}}]},"finish_reason":"tool_calls"}]}"#],
+            [
+                #"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"x","arguments":"{"}}]},"finish_reason":"tool_calls"}]}"#
+            ],
             ["{nonsense"], [content("Hel")], [#"{"error":{"message":"too many","code":"rate_limit_exceeded"}}"#],
             [#"{"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#],
         ] {
@@ -122,7 +126,9 @@ struct ChatAnswerTests {
                 chunks.append(content(String(rest.prefix(size))))
                 rest = rest.dropFirst(size)
             }
-            let words = take(chunks + ["[DONE]"]).reduce(into: "") { if case .emit(.delta(let text)) = $1 { $0 += text } }
+            let words = take(chunks + ["[DONE]"]).reduce(into: "") {
+                if case .emit(.delta(let text)) = $1 { $0 += text }
+            }
             #expect(words == "Good day, a < b.")
         }
         #expect(take([content("<thi"), "[DONE]"]) == [.emit(.delta("<thi")), .finish(.stop)])
@@ -132,13 +138,15 @@ struct ChatAnswerTests {
     func fuzz() {
         var random = SplitMix(seed: 7)
         let pieces = [
-            "data: ", "{", "}", "\"choices\":", "[", "]", "\n\n", "\r\n", "null", "\"delta\":", "\"content\":", "\"x\"", ",",
+            "data: ", "{", "}", "\"choices\":", "[", "]", "\n\n", "\r\n", "null", "\"delta\":", "\"content\":", "\"x\"",
+            ",",
             "\"tool_calls\":", "\"index\":0", "[DONE]", ":", "\"finish_reason\":\"stop\"", "\u{FFFD}", "\"error\":",
         ]
         for _ in 0..<2000 {
             var events = ServerSentEvents()
             var answer = ChatAnswer()
-            let text = (0..<Int.random(in: 1...40, using: &random)).map { _ in pieces.randomElement(using: &random)! }.joined()
+            let text = (0..<Int.random(in: 1...40, using: &random)).map { _ in pieces.randomElement(using: &random)! }
+                .joined()
             let steps = events.feed(Array(text.utf8)).flatMap { answer.take($0) } + answer.end() + answer.end()
             let ends = steps.count { if case .emit = $0 { false } else { true } }
             #expect(ends == 1, "\(text)")
@@ -154,7 +162,9 @@ struct ChatAnswerTests {
         #expect(quota.code == .quota && !quota.isRetryable && quota.vendorCode == "insufficient_quota")
         #expect(error(429, "").isRetryable)
         #expect(error(401, #"{"error":"bad key"}"#).code == .authentication)
-        #expect(error(503, #"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#).vendorCode == "503")
+        #expect(
+            error(503, #"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#).vendorCode
+                == "503")
         #expect(error(422, #"{"detail":[{"loc":["body"]}]}"#).message.contains("loc"))
         #expect(error(400, #"{"object":"error","message":"old","type":"x"}"#).message == "v answered 400: old")
         #expect(error(502, "<html>\nBad</html>").message == "v answered 502: <html> Bad</html>")
@@ -164,7 +174,8 @@ struct ChatAnswerTests {
     func request() throws {
         let request = ChatRequest(fixed: ["model": "m", "max_tokens": 5], tokenLimitName: "max_tokens")
         let body = request.body(
-            messages: #"[{"role":"user", "content":"ğ"}]"#, tools: "[]", options: ["max_completion_tokens": 9, "stop": nil])
+            messages: #"[{"role":"user", "content":"ğ"}]"#, tools: "[]",
+            options: ["max_completion_tokens": 9, "stop": nil])
         #expect(body == #"{"max_tokens":9,"model":"m","stream":true,"messages":[{"role":"user", "content":"ğ"}]}"#)
         #expect(request.body(messages: "[]", tools: #"[{}]"#, options: [:]).hasSuffix(#","messages":[],"tools":[{}]}"#))
     }

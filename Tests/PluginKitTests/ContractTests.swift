@@ -34,7 +34,8 @@ struct ContractTests {
         } throws: {
             $0 as? Refusal
                 == Refusal(
-                    status: vc_status(VC_E_CONFIG), message: "`url` is \"bad\", which is no address; write http://host:port")
+                    status: vc_status(VC_E_CONFIG),
+                    message: "`url` is \"bad\", which is no address; write http://host:port")
         }
     }
 
@@ -60,7 +61,9 @@ struct ContractTests {
     func closed() throws {
         let (session, author) = try llm()
         session.ask(1, "[]")
-        let exchange = try author.host.http.start(HTTPRequest("GET", "http://127.0.0.1/")) { _ in Issue.record("called back") }
+        let exchange = try author.host.http.start(HTTPRequest("GET", "http://127.0.0.1/")) { _ in
+            Issue.record("called back")
+        }
         author.host.timers.after(10) { Issue.record("fired") }
         session.close()
         session.close()
@@ -132,7 +135,9 @@ struct ContractTests {
     @Test("A cancel ends the HTTP exchanges of older epochs, and not one that survives it")
     func cancelEndsExchanges() throws {
         let (session, author) = try llm()
-        let mortal = try author.host.http.start(HTTPRequest("GET", "http://127.0.0.1/a")) { _ in Issue.record("called back") }
+        let mortal = try author.host.http.start(HTTPRequest("GET", "http://127.0.0.1/a")) { _ in
+            Issue.record("called back")
+        }
         var request = HTTPRequest("GET", "http://127.0.0.1/b")
         request.survivesCancel = true
         var heard = 0

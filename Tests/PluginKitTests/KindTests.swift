@@ -39,7 +39,8 @@ struct SpeechToTextKitTests {
         #expect(asked.emit(Transcript("more", utterance: 3, start: 0, end: 160)) == .canceled)
         #expect(
             session.kinds == [
-                .ready, .transcript("hello", utterance: 3, start: 0, end: 160, isFinal: true, confidence: -1), .finalized,
+                .ready, .transcript("hello", utterance: 3, start: 0, end: 160, isFinal: true, confidence: -1),
+                .finalized,
             ])
         #expect(session.object.events.dropFirst().allSatisfy { $0.request == 41 })
     }
@@ -127,7 +128,8 @@ struct TextToSpeechKitTests {
         author.clauses[1].emit([2], rateHz: 8000)
         author.clauses[1].finish()
         #expect(audio(session) == [1, 2, 2, 3])
-        #expect(session.object.events.filter { if case .spoken = $0.kind { true } else { false } }.map(\.request) == [1, 2])
+        #expect(
+            session.object.events.filter { if case .spoken = $0.kind { true } else { false } }.map(\.request) == [1, 2])
     }
 
     @Test("Blank text is not spoken, and an empty last piece ends the request")
@@ -159,7 +161,8 @@ struct TextToSpeechKitTests {
         #expect(
             session.kinds == [
                 .ready, .audio(samples: [1, 1], rateHz: 8000, position: 0),
-                .spoken(reason: Int(VC_TTS_CANCELED), samples: 2), .spoken(reason: Int(VC_TTS_CANCELED), samples: 0), .canceled,
+                .spoken(reason: Int(VC_TTS_CANCELED), samples: 2), .spoken(reason: Int(VC_TTS_CANCELED), samples: 0),
+                .canceled,
                 .audio(samples: [4], rateHz: 8000, position: 0), .mark(text: 0..<2, audio: 0..<1),
                 .spoken(reason: Int(VC_TTS_COMPLETE), samples: 1),
             ])

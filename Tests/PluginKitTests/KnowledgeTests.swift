@@ -29,11 +29,14 @@ struct KnowledgeMatchTests {
         arguments: [
             ("What are your opening hours?", "hours"), ("what're your opening ours", "hours"),
             ("Um, hello, what are your business hours please?", "hours"), ("When do you open on Saturday?", "hours"),
-            ("when are you open", "hours"), ("Are you open on Sundays?", "hours"), ("How late are you open on Friday", "hours"),
+            ("when are you open", "hours"), ("Are you open on Sundays?", "hours"),
+            ("How late are you open on Friday", "hours"),
             ("I was wondering what are your opening hours", "hours"), ("What are your openning hours", "hours"),
-            ("What's your address?", "address"), ("Where are you located?", "address"), ("What is your adress?", "address"),
+            ("What's your address?", "address"), ("Where are you located?", "address"),
+            ("What is your adress?", "address"),
             ("I'd like to talk to a human, please.", "librarian"), ("Can I speak to somebody?", "librarian"),
-            ("Connect me to the children's department", "librarian"), ("Thank you, goodbye.", "goodbye"), ("Bye!", "goodbye"),
+            ("Connect me to the children's department", "librarian"), ("Thank you, goodbye.", "goodbye"),
+            ("Bye!", "goodbye"),
             ("I lost my library card", "card"), ("Do you sell tickets for the football match on Saturday?", nil),
             ("yes", nil), ("What is the meaning of life?", nil), ("", nil), ("...", nil), ("on", nil),
             ("Who wrote the book about the opening of the west?", nil),
@@ -45,9 +48,11 @@ struct KnowledgeMatchTests {
     @Test(
         "Turkish is understood, with its own capitals and suffixes, and without its dots",
         arguments: [
-            ("Çalışma saatleriniz nedir?", "saat"), ("CUMARTESİ AÇIK MISINIZ", "saat"), ("Pazar günü açık mısınız?", "saat"),
+            ("Çalışma saatleriniz nedir?", "saat"), ("CUMARTESİ AÇIK MISINIZ", "saat"),
+            ("Pazar günü açık mısınız?", "saat"),
             ("saat kaçta açılıyorsunuz", "saat"), ("Calisma saatleriniz nedir", "saat"), ("Adresiniz nedir?", "adres"),
-            ("Neredesiniz?", "adres"), ("Bir yetkiliyle görüşmek istiyorum", "görevli"), ("Beni görevliye bağlar mısınız", "görevli"),
+            ("Neredesiniz?", "adres"), ("Bir yetkiliyle görüşmek istiyorum", "görevli"),
+            ("Beni görevliye bağlar mısınız", "görevli"),
             ("Teşekkür ederim, iyi günler", "veda"), ("Hava nasıl olacak yarın?", nil), ("evet", nil),
         ] as [(String, String?)])
     func turkish(utterance: String, expected: String?) throws {
@@ -71,7 +76,8 @@ struct KnowledgeMatchTests {
         #expect(saturday?.text == "On Saturday we are open from ten to two.")
         let texts = (0..<3).map { turn in knowledge.answer("when are you open", after: nil, turn: { _ in turn })?.text }
         #expect(texts[0] == texts[2] && texts[0] != texts[1])
-        let file = "[knowledge]\n[slot day]\nSunday = sundays\n[intent a]\nask = open [on <day>]\nsay = Never on <day>.\nsay = Never."
+        let file =
+            "[knowledge]\n[slot day]\nSunday = sundays\n[intent a]\nask = open [on <day>]\nsay = Never on <day>.\nsay = Never."
         #expect(try parse(file).answer("open on sundays", after: nil, turn: { _ in 0 })?.text == "Never on Sunday.")
     }
 
@@ -88,7 +94,10 @@ struct KnowledgeMatchTests {
     func casing() {
         #expect(Words(language: .turkish).tokens(of: "ISI İYİ Mİ") == ["ısı", "iyi", "mi"])
         #expect(Words(language: .turkish).tokens(of: "Ankara'ya") == ["ankaraya"])
-        #expect(Words(language: .english).tokens(of: "IT'S Ten O'Clock; don't") == ["it", "is", "ten", "oclock", "do", "not"])
+        #expect(
+            Words(language: .english).tokens(of: "IT'S Ten O'Clock; don't") == [
+                "it", "is", "ten", "oclock", "do", "not",
+            ])
     }
 
     @Test("Words are as far apart as the edits between them")
@@ -109,10 +118,14 @@ struct KnowledgeMatchTests {
     func fuzz() throws {
         let knowledge = try parse(contents(folder + "example.knowledge"))
         var random = SplitMix(seed: 11)
-        let vocabulary = ["hours", "open", "on", "sunday", "yes", "what", "is", "İ", "ß", "'", "your", "um", "card", "🙂", "e\u{301}", "12"]
+        let vocabulary = [
+            "hours", "open", "on", "sunday", "yes", "what", "is", "İ", "ß", "'", "your", "um", "card", "🙂", "e\u{301}",
+            "12",
+        ]
         for _ in 0..<150 {
-            let text = (0..<Int.random(in: 0...70, using: &random)).map { _ in vocabulary.randomElement(using: &random)! }
-                .joined(separator: Bool.random(using: &random) ? " " : "")
+            let text = (0..<Int.random(in: 0...70, using: &random)).map { _ in vocabulary.randomElement(using: &random)!
+            }
+            .joined(separator: Bool.random(using: &random) ? " " : "")
             if let answer = knowledge.answer(text, after: "address", turn: { _ in 3 }) {
                 #expect((0.5...1).contains(answer.confidence) && !answer.text.isEmpty)
             }
@@ -133,19 +146,40 @@ struct KnowledgeFileTests {
         "What is wrong is said with its line and its mend",
         arguments: [
             ("say = x", "line 1: this line stands before the first section; begin the file with [knowledge]"),
-            ("[intent a]\nask = hello\nsay hi", "line 3: there is no = in this line; write `say = …`, or # before a remark"),
+            (
+                "[intent a]\nask = hello\nsay hi",
+                "line 3: there is no = in this line; write `say = …`, or # before a remark"
+            ),
             ("[foo]", "line 1: [foo] is no section; write [knowledge], [words], [slot NAME] or [intent NAME]"),
             ("[knowledge]\nlanguage = de", "line 2: language is \"de\"; write en or tr"),
             ("[knowledge]\nconfidence = 3", "line 2: confidence is \"3\"; write a number from 0.5 to 1"),
             ("[intent a]\nask = (one|two\nsay = x", "line 2: a ) is missing; close the bracket"),
             ("[intent a]\nask = one)\nsay = x", "line 2: there is a ) too many; take it away"),
-            ("[intent a]\nask = open on <day>\nsay = x", "line 2: there is no slot day; add a section [slot day] with its values"),
-            ("[intent a]\nask = [open]\nsay = x", "line 2: the pattern matches everything, also silence; leave at least one word outside of [ ] and *"),
-            ("[intent a]\nask = hello\nsay = <name>!", "line 3: no `ask` of a has the slot name; add <name> to one, or leave it out here"),
-            ("[intent a]\nask = hello\nsay = x\ndo = dance", "line 4: do is \"dance\"; write `transfer sip:desk@example.com`, or `goodbye`"),
-            ("[intent a]\nask = hello\nsay = x\nafter = b", "line 4: there is no intent b; `after` names the intent that was answered before"),
+            (
+                "[intent a]\nask = open on <day>\nsay = x",
+                "line 2: there is no slot day; add a section [slot day] with its values"
+            ),
+            (
+                "[intent a]\nask = [open]\nsay = x",
+                "line 2: the pattern matches everything, also silence; leave at least one word outside of [ ] and *"
+            ),
+            (
+                "[intent a]\nask = hello\nsay = <name>!",
+                "line 3: no `ask` of a has the slot name; add <name> to one, or leave it out here"
+            ),
+            (
+                "[intent a]\nask = hello\nsay = x\ndo = dance",
+                "line 4: do is \"dance\"; write `transfer sip:desk@example.com`, or `goodbye`"
+            ),
+            (
+                "[intent a]\nask = hello\nsay = x\nafter = b",
+                "line 4: there is no intent b; `after` names the intent that was answered before"
+            ),
             ("[intent a]\nask = hello", "line 1: the intent a has no `say`; say what is answered"),
-            ("[intent a]\nask = x\nsay = x\n[intent a]\nask = y\nsay = y", "line 4: there is an intent a already; give this one another name, or join the two"),
+            (
+                "[intent a]\nask = x\nsay = x\n[intent a]\nask = y\nsay = y",
+                "line 4: there is an intent a already; give this one another name, or join the two"
+            ),
             ("", "line 1: there is no intent; write [intent hours] with ask and say"),
         ])
     func errors(text: String, expected: String) { #expect(complaints(text).contains(expected), "\(complaints(text))") }
@@ -163,9 +197,13 @@ struct KnowledgeFileTests {
     @Test("A pattern that stands for too much is refused, however it is nested")
     func explosion() {
         let wide = String(repeating: "(a|b|c|d) ", count: 12)
-        #expect(complaints("[intent a]\nask = \(wide)\nsay = x")[0].hasPrefix("line 2: the pattern stands for more than 500"))
+        #expect(
+            complaints("[intent a]\nask = \(wide)\nsay = x")[0].hasPrefix(
+                "line 2: the pattern stands for more than 500"))
         let deep = String(repeating: "(", count: 100)
-        #expect(complaints("[intent a]\nask = \(deep)\nsay = x")[0].hasPrefix("line 2: brackets stand more than eight deep"))
+        #expect(
+            complaints("[intent a]\nask = \(deep)\nsay = x")[0].hasPrefix("line 2: brackets stand more than eight deep")
+        )
     }
 
     @Test("All complaints come at once, up to a bound")
@@ -178,9 +216,14 @@ struct KnowledgeFileTests {
     @Test("No file breaks it")
     func fuzz() {
         var random = SplitMix(seed: 5)
-        let pieces = ["[intent a]", "[slot d]", "[words]", "[knowledge]", "\n", "\r\n", "ask", "say", " = ", "<d>", "(", ")", "[", "]", "|", "*", "~", "<", ">", "yes", "do = goodbye", "after = a", "language = tr", "#", "\u{FEFF}", "İ", "=", ","]
+        let pieces = [
+            "[intent a]", "[slot d]", "[words]", "[knowledge]", "\n", "\r\n", "ask", "say", " = ", "<d>", "(", ")", "[",
+            "]", "|", "*", "~", "<", ">", "yes", "do = goodbye", "after = a", "language = tr", "#", "\u{FEFF}", "İ",
+            "=", ",",
+        ]
         for _ in 0..<3000 {
-            let text = (0..<Int.random(in: 0...60, using: &random)).map { _ in pieces.randomElement(using: &random)! }.joined()
+            let text = (0..<Int.random(in: 0...60, using: &random)).map { _ in pieces.randomElement(using: &random)! }
+                .joined()
             if case .failure(let complaints) = KnowledgeFile.parse(text) {
                 #expect(!complaints.list.isEmpty && complaints.list.allSatisfy { $0.line >= 1 })
             }
@@ -191,7 +234,8 @@ struct KnowledgeFileTests {
 @Suite("LLMRules as the host loads it")
 struct LLMRulesTests {
     private func open(_ file: String = "example.knowledge") throws -> ScriptedSession {
-        try ScriptedProvider(LoadedPlugin(library: "LLMRules"), config: #"{"knowledge":"\#(folder)\#(file)"}"#).open(rateHz: 0)
+        try ScriptedProvider(LoadedPlugin(library: "LLMRules"), config: #"{"knowledge":"\#(folder)\#(file)"}"#).open(
+            rateHz: 0)
     }
     private func user(_ text: String) -> String { #"{"role":"user","content":"\#(text)"}"# }
     private func agent(_ text: String) -> String { #"{"role":"assistant","content":"\#(text)"}"# }
@@ -208,12 +252,15 @@ struct LLMRulesTests {
             ])
     }
 
-    @Test("A yes is understood after the question, also when the caller heard only its beginning; the tool is called as the host has it")
+    @Test(
+        "A yes is understood after the question, also when the caller heard only its beginning; the tool is called as the host has it"
+    )
     func followUp() throws {
         let session = try open()
         session.ask(1, "[\(user("Where are you?"))]")
         session.object.forgetEvents()
-        let tools = #"[{"type":"function","function":{"name":"transfer_call","parameters":{"type":"object","properties":{"to":{"type":"string"}},"required":["to"]}}}]"#
+        let tools =
+            #"[{"type":"function","function":{"name":"transfer_call","parameters":{"type":"object","properties":{"to":{"type":"string"}},"required":["to"]}}}]"#
         let messages = "[\(user("Where are you?")),\(agent("We are at 12 Mill Lane")),\(user("Yes please"))]"
         session.ask(2, messages, tools: tools)
         #expect(
@@ -238,7 +285,11 @@ struct LLMRulesTests {
         session.ask(2, "[\(user("when are you open")),\(agent(first)),\(user("when are you open"))]")
         session.ask(3, "[\(user("goodbye"))]")
         let deltas = session.kinds.compactMap { if case .delta(let text) = $0 { text } else { nil } }
-        #expect(deltas == [first, "From nine to six on weekdays, and from ten to two on Saturday.", "Thank you for calling. Goodbye."])
+        #expect(
+            deltas == [
+                first, "From nine to six on weekdays, and from ten to two on Saturday.",
+                "Thank you for calling. Goodbye.",
+            ])
         #expect(session.kinds.last == .answered(Int(VC_LLM_STOP)))
     }
 
@@ -246,7 +297,8 @@ struct LLMRulesTests {
     func refusals() throws {
         let plugin = try LoadedPlugin(library: "LLMRules")
         #expect { try ScriptedProvider(plugin, config: #"{"knowledge":"/no/such.knowledge"}"#) } throws: {
-            ($0 as? Refusal)?.message.hasPrefix("/no/such.knowledge cannot be read: No such file or directory; correct") == true
+            ($0 as? Refusal)?.message.hasPrefix("/no/such.knowledge cannot be read: No such file or directory; correct")
+                == true
         }
         #expect { try ScriptedProvider(plugin, config: #"{"knowledge":"\#(folder)README.md"}"#) } throws: {
             ($0 as? Refusal)?.message.contains("README.md:3: ") == true

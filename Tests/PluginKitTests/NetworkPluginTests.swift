@@ -12,14 +12,16 @@ struct LLMOpenAITests {
 
     @Test("It warms its connection, asks once, and streams the answer")
     func answer() throws {
-        let session = try open(#"{"url":"http://127.0.0.1:1/v1/","model":"m","api_key":"${secret:LLM_API_KEY}","max_tokens":9}"#)
+        let session = try open(
+            #"{"url":"http://127.0.0.1:1/v1/","model":"m","api_key":"${secret:LLM_API_KEY}","max_tokens":9}"#)
         #expect(session.object.prewarmedURLs == ["http://127.0.0.1:1/v1/chat/completions"])
         session.ask(5, question)
         let exchange = session.object.exchanges[0]
         #expect(exchange.headers["authorization"] == "Bearer ${secret:LLM_API_KEY}")
         #expect(
             exchange.bodyText
-                == #"{"max_tokens":9,"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":\#(question)}"#)
+                == #"{"max_tokens":9,"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":\#(question)}"#
+        )
         exchange.respond(200, [("content-type", "text/event-stream")])
         // A character of two bytes, cut in the middle.
         let stream = Array("data: {\"choices\":[{\"delta\":{\"content\":\"ğü\"}}]}\n\ndata: [DONE]\n\n".utf8)
@@ -73,10 +75,12 @@ struct LLMOpenAITests {
         session.object.exchanges[0].data("data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n")
         #expect(session.object.exchanges[0].isCanceled)
         session.ask(2, question, epoch: 2)
-        session.object.exchanges[1].answer(200, "data: {\"choices\":[{\"delta\":{\"content\":\"c\"},\"finish_reason\":\"stop\"}]}\n\n")
+        session.object.exchanges[1].answer(
+            200, "data: {\"choices\":[{\"delta\":{\"content\":\"c\"},\"finish_reason\":\"stop\"}]}\n\n")
         #expect(
             session.kinds == [
-                .ready, .delta("a"), .answered(Int(VC_LLM_CANCELED)), .canceled, .delta("c"), .answered(Int(VC_LLM_STOP)),
+                .ready, .delta("a"), .answered(Int(VC_LLM_CANCELED)), .canceled, .delta("c"),
+                .answered(Int(VC_LLM_STOP)),
             ])
     }
 
@@ -106,7 +110,8 @@ struct STTFasterWhisperTests {
         let exchange = session.object.exchanges[0]
         #expect(exchange.url == "http://127.0.0.1:8101/v1/audio/transcriptions?language=en")
         #expect(exchange.headers["content-type"] == "audio/L16;rate=8000;channels=1")
-        #expect(exchange.body == speech.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] })
+        #expect(
+            exchange.body == speech.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] })
         exchange.answer(200, #"{"text":" Good day. ","language":"en","confidence":0.75}"#)
         #expect(
             session.kinds == [
@@ -117,7 +122,8 @@ struct STTFasterWhisperTests {
 
     @Test("Other servers get a form with a WAV file")
     func form() throws {
-        let session = try open(#"{"form":"openai","model":"small","language":"tr","url":"http://127.0.0.1:1/v1/audio/transcriptions"}"#)
+        let session = try open(
+            #"{"form":"openai","model":"small","language":"tr","url":"http://127.0.0.1:1/v1/audio/transcriptions"}"#)
         session.push(speech)
         _ = session.finalize(8, 1600)
         let body = session.object.exchanges[0].bodyText
@@ -154,7 +160,8 @@ struct STTFasterWhisperTests {
         session.object.exchanges[1].answer(200, #"{"text":"yes yes"}"#)
         #expect(
             session.kinds == [
-                .ready, .finalized, .transcript("yes yes", utterance: 1, start: 0, end: 3200, isFinal: true, confidence: -1),
+                .ready, .finalized,
+                .transcript("yes yes", utterance: 1, start: 0, end: 3200, isFinal: true, confidence: -1),
                 .finalized,
             ])
     }
@@ -201,9 +208,10 @@ struct TTSPiperTests {
         session.speak(1, "One.")
         session.speak(1, "Two.")
         session.speak(1, "Three.", last: true)
-        #expect(session.object.exchanges.map(\.bodyText) == [
-            #"{"length_scale":0.9,"text":"One."}"#, #"{"length_scale":0.9,"text":"Two."}"#,
-        ])
+        #expect(
+            session.object.exchanges.map(\.bodyText) == [
+                #"{"length_scale":0.9,"text":"One."}"#, #"{"length_scale":0.9,"text":"Two."}"#,
+            ])
         #expect(session.object.exchanges[0].url == "http://127.0.0.1:8103/synthesize?stream=1")
         let (one, two) = (session.object.exchanges[0], session.object.exchanges[1])
         two.answer(200, "cc", headers)

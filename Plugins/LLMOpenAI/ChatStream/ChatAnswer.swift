@@ -1,8 +1,8 @@
 // The chunks of a streamed chat completion, put together.
 //
-// The servers that speak this protocol agree on the first screen of its documentation. They differ in who repeats the id of a
-// tool call, who leaves its index out, whose last chunk has no choices, who says "stop" after a tool call, and who puts the model's
-// thoughts into its words. All of that ends here; what comes out is the contract's.
+// The servers that speak this protocol agree on the first screen of its documentation. They differ in who repeats the
+// id of a tool call, who leaves its index out, whose last chunk has no choices, who says "stop" after a tool call, and
+// who puts the model's thoughts into its words. All of that ends here; what comes out is the contract's.
 
 import JSON
 public import PluginKit
@@ -42,7 +42,8 @@ public struct ChatAnswer: Sendable {
         do {
             chunk = try JSONValue(parsing: event.data)
         } catch {
-            return fail(PluginError(.vendor, "the server sent a chunk that is no JSON: \(error)", isRetryable: !hasOutput))
+            return fail(
+                PluginError(.vendor, "the server sent a chunk that is no JSON: \(error)", isRetryable: !hasOutput))
         }
         if let error = chunk["error"], error != .null {
             let details = VendorError(error)
@@ -115,7 +116,8 @@ public struct ChatAnswer: Sendable {
         return steps
     }
 
-    /// A part of a tool call belongs to the one with its index; without an index to that with its id, else to the latest.
+    /// A part of a tool call belongs to the one with its index; without an index to that with its id, else to the
+    /// latest.
     private mutating func take(call part: JSONValue) {
         let index = part["index"]?.integer
         let id = part["id"]?.string ?? ""
@@ -151,7 +153,8 @@ public struct ChatAnswer: Sendable {
                 return steps
                     + fail(
                         PluginError(
-                            .vendor, "the model called \(call.name.isEmpty ? "a function without a name" : call.name)"
+                            .vendor,
+                            "the model called \(call.name.isEmpty ? "a function without a name" : call.name)"
                                 + " with arguments that are no JSON object; a larger model makes fewer of these",
                             isRetryable: !hasOutput))
             }

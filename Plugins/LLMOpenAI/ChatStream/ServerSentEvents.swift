@@ -1,9 +1,10 @@
 // Server-sent events, as a value: bytes in, in any pieces, events out.
 //
-// The framing is the HTML standard's (section 9.2, "Server-sent events"), kept to the letter, because every server that streams
-// tokens breaks another part of the lenient parsers: lines end with LF, CRLF or CR, and a CRLF may be cut in two; an event may
-// have several `data` lines; a line that begins with a colon is a comment that keeps the connection open; an event that the
-// end of the stream cuts off is no event. It works on bytes, so a character that is cut in two is whole again before it is read.
+// The framing is the HTML standard's (section 9.2, "Server-sent events"), kept to the letter, because every server that
+// streams tokens breaks another part of the lenient parsers: lines end with LF, CRLF or CR, and a CRLF may be cut in
+// two; an event may have several `data` lines; a line that begins with a colon is a comment that keeps the connection
+// open; an event that the end of the stream cuts off is no event. It works on bytes, so a character that is cut in two
+// is whole again before it is read.
 
 public struct ServerSentEvents: Sendable {
     public struct Event: Sendable, Equatable {

@@ -16,7 +16,8 @@ public struct VendorError: Sendable, Equatable {
         self.code = code.string ?? code.integer.map { String($0) } ?? error["type"]?.string ?? ""
     }
 
-    /// Reads the body of an answer: `{"error":{…}}`, `{"error":"…"}`, `{"object":"error",…}`, `{"detail":…}`, or any text.
+    /// Reads the body of an answer: `{"error":{…}}`, `{"error":"…"}`, `{"object":"error",…}`, `{"detail":…}`, or any
+    /// text.
     public init(body: [UInt8]) {
         let text = String(decoding: body.prefix(64 << 10), as: UTF8.self)
         if let json = try? JSONValue(parsing: text), json.object != nil {
@@ -47,15 +48,19 @@ public struct VendorError: Sendable, Equatable {
     public func pluginError(status: Int, vendor: String, retryAfterMs: Int) -> PluginError {
         let isRetryable = [408, 409, 425, 429, 498].contains(status) || status >= 500
         return PluginError(
-            contractCode(status: status), "\(vendor) answered \(status): \(message.isEmpty ? "no reason given" : message)",
-            isRetryable: isRetryable && code != "insufficient_quota", retryAfterMs: retryAfterMs, protocolStatus: status,
+            contractCode(status: status),
+            "\(vendor) answered \(status): \(message.isEmpty ? "no reason given" : message)",
+            isRetryable: isRetryable && code != "insufficient_quota", retryAfterMs: retryAfterMs,
+            protocolStatus: status,
             vendor: vendor, vendorCode: code)
     }
 
     /// `retry-after-ms`, or `retry-after` in seconds; 0 where there is neither, or a date.
     public static func retryAfterMs(_ response: HTTPResponse) -> Int {
         if let ms = response["retry-after-ms"].flatMap(Double.init), ms > 0, ms < 3_600_000 { return Int(ms) }
-        if let seconds = response["retry-after"].flatMap(Double.init), seconds > 0, seconds < 3600 { return Int(seconds * 1000) }
+        if let seconds = response["retry-after"].flatMap(Double.init), seconds > 0, seconds < 3600 {
+            return Int(seconds * 1000)
+        }
         return 0
     }
 }

@@ -1,7 +1,8 @@
 // The knowledge file: sections and `key = value` lines, as in the host's own configuration.
 //
-// Read by people who run a front desk and not a parser, so every complaint names the line, what is wrong in it, and what to write
-// instead; and all complaints come at once, since correcting a file one error at a time is nobody's afternoon.
+// Read by people who run a front desk and not a parser, so every complaint names the line, what is wrong in it, and
+// what to write instead; and all complaints come at once, since correcting a file one error at a time is nobody's
+// afternoon.
 
 public struct KnowledgeFile: Sendable {
     /// What is wrong with a line.
@@ -88,11 +89,15 @@ public struct KnowledgeFile: Sendable {
         knowledge.synonyms.sort { $0.words.count > $1.words.count }
         // What callers say is put into the file's own words, so the file has to be as well.
         for name in knowledge.slots.keys {
-            knowledge.slots[name]!.phrases = knowledge.slots[name]!.phrases.map { (knowledge.replaceSynonyms($0.words), $0.value) }
+            knowledge.slots[name]!.phrases = knowledge.slots[name]!.phrases.map {
+                (knowledge.replaceSynonyms($0.words), $0.value)
+            }
             knowledge.slots[name]!.phrases.sort { $0.words.count > $1.words.count }
         }
         for index in knowledge.intents.indices {
-            knowledge.intents[index].patterns = knowledge.intents[index].patterns.map { $0.replacingSynonyms(of: knowledge) }
+            knowledge.intents[index].patterns = knowledge.intents[index].patterns.map {
+                $0.replacingSynonyms(of: knowledge)
+            }
         }
     }
 
@@ -136,7 +141,9 @@ public struct KnowledgeFile: Sendable {
                 if tokens.isEmpty || tokens == replacement && !isStem {
                     complain("\"\(phrase)\" means nothing here; name other words for \"\(key)\"")
                 } else {
-                    let fileWords = tokens.enumerated().map { FileWord(text: $1, isStem: isStem && $0 == tokens.count - 1) }
+                    let fileWords = tokens.enumerated().map {
+                        FileWord(text: $1, isStem: isStem && $0 == tokens.count - 1)
+                    }
                     knowledge.synonyms.append((fileWords, replacement))
                 }
             }
@@ -270,13 +277,16 @@ public struct KnowledgeFile: Sendable {
             let intent = knowledge.intents[index]
             let ever = intent.patterns.reduce(into: Set<String>()) { $0.formUnion($1.slots.ever) }
             for slot in reply.slots + reply.conditions.keys.sorted() where !ever.contains(slot) {
-                complain("no `ask` of \(intent.name) has the slot \(slot); add <\(slot)> to one, or leave it out here", line: line)
+                complain(
+                    "no `ask` of \(intent.name) has the slot \(slot); add <\(slot)> to one, or leave it out here",
+                    line: line)
             }
             for (slot, value) in reply.conditions.sorted(by: { $0.key < $1.key }) {
                 guard let values = knowledge.slots[slot], !values.phrases.contains(where: { $0.value == value }) else {
                     continue
                 }
-                complain("the slot \(slot) has no value \"\(value)\"; add it to [slot \(slot)], or correct it", line: line)
+                complain(
+                    "the slot \(slot) has no value \"\(value)\"; add it to [slot \(slot)], or correct it", line: line)
             }
         }
         for (index, intent) in knowledge.intents.enumerated() {

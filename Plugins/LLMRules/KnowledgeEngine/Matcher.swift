@@ -1,13 +1,14 @@
 // Which intent an utterance is, if it is any.
 //
-// The words of the utterance are laid beside the words of each sentence that the file asks for, at the least cost: a word
-// that is heard a little wrong costs little, one that is missing or too many costs what it weighs, one before the question
-// less than one in the middle of it. What is left of 1 is the confidence. Below the file's threshold, or where two intents are
-// as good, the answer is none: a wrong opening hour is worse than none, and the next model of the chain can be asked.
+// The words of the utterance are laid beside the words of each sentence that the file asks for, at the least cost: a
+// word that is heard a little wrong costs little, one that is missing or too many costs what it weighs, one before the
+// question less than one in the middle of it. What is left of 1 is the confidence. Below the file's threshold, or where
+// two intents are as good, the answer is none: a wrong opening hour is worse than none, and the next model of the chain
+// can be asked.
 
 extension Knowledge {
     /// Nobody asks for opening hours in more words than this.
-    static let tokensMax = 60
+    static let tokensMax = 40
     /// Two intents this close together are one too many.
     static let margin = 0.04
 
@@ -110,7 +111,9 @@ struct Matcher {
         var best: Match?
         for sentence in intent.sentences {
             let floor = max(confidence, best?.confidence ?? 0)
-            guard isPossible(sentence, atLeast: floor), let match = match(sentence), match.confidence >= floor else { continue }
+            guard isPossible(sentence, atLeast: floor), let match = match(sentence), match.confidence >= floor else {
+                continue
+            }
             best = match
         }
         return best

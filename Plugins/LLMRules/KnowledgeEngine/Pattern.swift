@@ -1,7 +1,8 @@
 // What an `ask` line says: words, (one|or the other), [perhaps], <a slot>, * for anything, and wor~ for a beginning.
 //
-// A pattern is written out into all the sentences that it stands for, because a flat sentence can be compared with another one, mistakes
-// and all, while a tree of alternatives cannot. Their number is bounded: a line that stands for thousands is better split.
+// A pattern is written out into all the sentences that it stands for, because a flat sentence can be compared with
+// another one, mistakes and all, while a tree of alternatives cannot. Their number is bounded: a line that stands for
+// thousands is better split.
 
 enum PatternItem: Sendable, Hashable {
     /// `isStem`: the word goes on as it likes, which is how Turkish words do.
@@ -90,7 +91,9 @@ struct Pattern: Sendable {
                     all += current
                     current = [[]]
                 case ")", "]":
-                    guard character == end else { throw PatternError(message: "there is a \(character) too many; take it away") }
+                    guard character == end else {
+                        throw PatternError(message: "there is a \(character) too many; take it away")
+                    }
                     return try bounded(all + current)
                 case "<":
                     guard let close = text[index...].firstIndex(of: ">") else {
@@ -104,7 +107,8 @@ struct Pattern: Sendable {
                     current = try product(current, [[.slot(name)]])
                 case "*": current = try product(current, [[.anything]])
                 case ">", "{", "}", "~":
-                    throw PatternError(message: "\(character) stands alone; slots are written <day>, and ~ follows a word")
+                    throw PatternError(
+                        message: "\(character) stands alone; slots are written <day>, and ~ follows a word")
                 default:
                     guard !character.isWhitespace else { continue }
                     var word = String(character)
@@ -137,6 +141,7 @@ struct Pattern: Sendable {
         }
 
         private static let tooMany = PatternError(
-            message: "the pattern stands for more than \(Pattern.sentencesMax) sentences; split it over several `ask` lines")
+            message:
+                "the pattern stands for more than \(Pattern.sentencesMax) sentences; split it over several `ask` lines")
     }
 }

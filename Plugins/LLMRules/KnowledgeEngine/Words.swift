@@ -1,7 +1,7 @@
 // From what a recogniser wrote to words that can be compared.
 //
-// Case, punctuation and contractions are the recogniser's whim and are taken away, in the knowledge file's language: in Turkish "I" is the
-// capital of "ı" and "İ" that of "i", which no general lower-casing gets right.
+// Case, punctuation and contractions are the recogniser's whim and are taken away, in the knowledge file's language: in
+// Turkish "I" is the capital of "ı" and "İ" that of "i", which no general lower-casing gets right.
 
 /// A language that the engine knows the habits of.
 public enum KnowledgeLanguage: String, Sendable, CaseIterable {
@@ -69,11 +69,13 @@ struct Words: Sendable {
     /// What people say while they think. Costs nothing, wherever it stands.
     var fillers: Set<String> { language == .english ? Self.englishFillers : Self.turkishFillers }
     private static let englishFillers: Set<String> = [
-        "um", "uh", "erm", "er", "hm", "hmm", "mm", "ah", "oh", "eh", "well", "so", "okay", "ok", "please", "hello", "hi",
+        "um", "uh", "erm", "er", "hm", "hmm", "mm", "ah", "oh", "eh", "well", "so", "okay", "ok", "please", "hello",
+        "hi",
         "hey", "just", "actually", "like", "right", "now", "then", "and", "thanks",
     ]
     private static let turkishFillers: Set<String> = [
-        "ee", "eee", "ıı", "ııı", "şey", "yani", "hani", "işte", "peki", "tamam", "lütfen", "acaba", "merhaba", "alo", "ya",
+        "ee", "eee", "ıı", "ııı", "şey", "yani", "hani", "işte", "peki", "tamam", "lütfen", "acaba", "merhaba", "alo",
+        "ya",
         "ha", "hı", "efendim", "ve", "bir",
     ]
 
@@ -82,12 +84,15 @@ struct Words: Sendable {
         (language == .english ? Self.englishSmall : Self.turkishSmall).contains(word) ? 0.4 : 1
     }
     private static let englishSmall: Set<String> = [
-        "a", "an", "the", "of", "to", "for", "in", "on", "at", "is", "are", "am", "be", "do", "does", "did", "i", "me", "my",
-        "you", "your", "we", "us", "it", "that", "this", "there", "would", "will", "could", "can", "have", "want", "know",
+        "a", "an", "the", "of", "to", "for", "in", "on", "at", "is", "are", "am", "be", "do", "does", "did", "i", "me",
+        "my",
+        "you", "your", "we", "us", "it", "that", "this", "there", "would", "will", "could", "can", "have", "want",
+        "know",
         "tell", "what", "with", "some", "any",
     ]
     private static let turkishSmall: Set<String> = [
-        "mi", "mı", "mu", "mü", "misiniz", "mısınız", "da", "de", "ki", "bu", "şu", "o", "ben", "bana", "siz", "sizin", "size",
+        "mi", "mı", "mu", "mü", "misiniz", "mısınız", "da", "de", "ki", "bu", "şu", "o", "ben", "bana", "siz", "sizin",
+        "size",
         "ile", "için", "ne", "var", "çok", "istiyorum", "olarak",
     ]
 
@@ -99,7 +104,9 @@ struct Words: Sendable {
         .turkish: ["evet", "tabii", "tabi", "tabii ki", "elbette", "olur", "aynen", "doğru", "isterim", "he"],
     ]
     static let no: [KnowledgeLanguage: [String]] = [
-        .english: ["no", "nope", "nah", "not really", "no thank you", "i do not", "not now", "that is all", "nothing else"],
+        .english: [
+            "no", "nope", "nah", "not really", "no thank you", "i do not", "not now", "that is all", "nothing else",
+        ],
         .turkish: ["hayır", "yok", "istemiyorum", "istemem", "gerek yok", "hayır teşekkürler", "bu kadar"],
     ]
 }
@@ -143,7 +150,8 @@ enum WordDistance {
         }
     }
 
-    /// Insertions, deletions, substitutions and swaps of neighbours (Damerau's distance, restricted); nil above the limit.
+    /// Insertions, deletions, substitutions and swaps of neighbours (Damerau's distance, restricted); nil above the
+    /// limit.
     static func edits(_ one: [UInt32], _ other: [UInt32], atMost limit: Int) -> Int? {
         var beforePrevious: [Int] = []
         var previous = Array(0...other.count)
@@ -151,7 +159,8 @@ enum WordDistance {
             var current = [row + 1]
             for column in 0..<other.count {
                 var best = min(
-                    previous[column + 1] + 1, current[column] + 1, previous[column] + (one[row] == other[column] ? 0 : 1))
+                    previous[column + 1] + 1, current[column] + 1,
+                    previous[column] + (one[row] == other[column] ? 0 : 1))
                 if row > 0, column > 0, one[row] == other[column - 1], one[row - 1] == other[column] {
                     best = min(best, beforePrevious[column - 1] + 1)
                 }

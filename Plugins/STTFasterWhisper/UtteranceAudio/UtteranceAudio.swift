@@ -1,8 +1,8 @@
 // The caller's audio, as long as it may be asked for.
 //
-// A recogniser that works on whole utterances needs the samples between two positions, and both positions are told late: where an
-// utterance begins is known when the detector is sure, a fifth of a second after it did. So the newest audio is always kept,
-// whether somebody speaks or not, and an utterance is cut out of it.
+// A recogniser that works on whole utterances needs the samples between two positions, and both positions are told
+// late: where an utterance begins is known when the detector is sure, a fifth of a second after it did. So the newest
+// audio is always kept, whether somebody speaks or not, and an utterance is cut out of it.
 
 public struct UtteranceAudio: Sendable {
     /// Kept while nobody speaks: more than the 500 ms that the host may look back, with room for a slow detector.
@@ -33,7 +33,8 @@ public struct UtteranceAudio: Sendable {
     /// Position after the newest sample.
     public var end: UInt64 { base + UInt64(samples.count) }
 
-    /// Makes room for a frame that begins at `position`, and has the caller append its samples from the offset returned.
+    /// Makes room for a frame that begins at `position`, and has the caller append its samples from the offset
+    /// returned.
     ///
     /// A gap becomes silence; what was heard already is left out.
     public mutating func append(at position: UInt64, _ fill: (inout [Int16], _ offset: Int) -> Void) {
@@ -76,8 +77,8 @@ public struct UtteranceAudio: Sendable {
 
     /// Whether somebody speaks between two positions, compared with how loud `reference` is.
     ///
-    /// Two frames of 20 ms in a row must be within 30 dB of the loudest of the reference and above -50 dBFS: a click is one
-    /// frame, line noise is 35 dB below speech and more, and a final "s" is 25 dB below.
+    /// Two frames of 20 ms in a row must be within 30 dB of the loudest of the reference and above -50 dBFS: a click is
+    /// one frame, line noise is 35 dB below speech and more, and a final "s" is 25 dB below.
     public func isSpeech(in range: Range<UInt64>, comparedWith reference: Range<UInt64>) -> Bool {
         let loudest = energies(in: reference).max() ?? 0
         let threshold = max(Self.silenceEnergy, loudest / 1000)
@@ -90,7 +91,9 @@ public struct UtteranceAudio: Sendable {
     }
 
     /// Nothing louder than -50 dBFS for two frames: a recogniser would invent words.
-    public func isSilent(in range: Range<UInt64>) -> Bool { !isSpeech(in: range, comparedWith: range.lowerBound..<range.lowerBound) }
+    public func isSilent(in range: Range<UInt64>) -> Bool {
+        !isSpeech(in: range, comparedWith: range.lowerBound..<range.lowerBound)
+    }
 
     /// -50 dBFS, as a mean square.
     private static let silenceEnergy = 32768.0 * 32768.0 * 1e-5

@@ -5,7 +5,9 @@ public enum Waveform {
     public static func wav(_ samples: [Int16], rateHz: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(44 + samples.count * 2)
-        func number(_ value: Int, _ width: Int) { for byte in 0..<width { bytes.append(UInt8(value >> (8 * byte) & 255)) } }
+        func number(_ value: Int, _ width: Int) {
+            for byte in 0..<width { bytes.append(UInt8(value >> (8 * byte) & 255)) }
+        }
         bytes += Array("RIFF".utf8)
         number(36 + samples.count * 2, 4)
         bytes += Array("WAVEfmt ".utf8)
@@ -26,13 +28,16 @@ public enum Waveform {
     }
 
     /// `multipart/form-data` (RFC 7578) with the file last.
-    public static func form(fields: [(name: String, value: String)], wav: [UInt8]) -> (contentType: String, body: [UInt8]) {
+    public static func form(fields: [(name: String, value: String)], wav: [UInt8]) -> (
+        contentType: String, body: [UInt8]
+    ) {
         // 16 bit samples that spell this boundary after a line break do not happen by chance.
         let boundary = "vchost-7c1f0a94e2b84d5d9a6e3f2b1c0d8e7a"
         var body: [UInt8] = []
         for field in fields {
             body += Array(
-                "--\(boundary)\r\nContent-Disposition: form-data; name=\"\(field.name)\"\r\n\r\n\(field.value)\r\n".utf8)
+                "--\(boundary)\r\nContent-Disposition: form-data; name=\"\(field.name)\"\r\n\r\n\(field.value)\r\n".utf8
+            )
         }
         body += Array(
             ("--\(boundary)\r\nContent-Disposition: form-data; name=\"file\"; filename=\"utterance.wav\"\r\n"

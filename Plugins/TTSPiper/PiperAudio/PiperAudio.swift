@@ -1,7 +1,7 @@
 // The body of a voice's answer, turned into samples as it arrives.
 //
-// Piper's own server sends a WAV file and calls it text/html; ours streams bare samples and says so. What counts is therefore how
-// the body begins, and only where that is no RIFF, what the header said.
+// Piper's own server sends a WAV file and calls it text/html; ours streams bare samples and says so. What counts is
+// therefore how the body begins, and only where that is no RIFF, what the header said.
 
 import PluginKit
 
@@ -24,7 +24,8 @@ public struct PiperAudio: Sendable {
 
     /// Reads the rate of bare samples from the headers of an answer.
     public static func announcedRateHz(_ response: HTTPResponse) -> Int? {
-        guard let type = response["content-type"]?.lowercased(), type.hasPrefix("audio/l16") || type.hasPrefix("audio/pcm")
+        guard let type = response["content-type"]?.lowercased(),
+            type.hasPrefix("audio/l16") || type.hasPrefix("audio/pcm")
         else { return nil }
         if let rate = response["x-sample-rate"].flatMap({ Int($0) }), isRate(rate) { return rate }
         for parameter in type.split(separator: ";").dropFirst() {
@@ -50,7 +51,8 @@ public struct PiperAudio: Sendable {
                 place = .samples
             } else {
                 throw PluginError(
-                    .vendor, "the voice's answer is neither a WAV file nor bare samples; is `url` that of a Piper server?")
+                    .vendor,
+                    "the voice's answer is neither a WAV file nor bare samples; is `url` that of a Piper server?")
             }
         }
         return takeSamples()
@@ -95,13 +97,17 @@ public struct PiperAudio: Sendable {
 
     /// Reads the chunks before the samples. False: more bytes are needed.
     private mutating func readHeader() throws(PluginError) -> Bool {
-        func number(_ offset: Int, _ width: Int) -> Int { (0..<width).reduce(0) { $0 | Int(held[offset + $1]) << (8 * $1) } }
+        func number(_ offset: Int, _ width: Int) -> Int {
+            (0..<width).reduce(0) { $0 | Int(held[offset + $1]) << (8 * $1) }
+        }
         var offset = 12
         while held.count >= offset + 8 {
             let name = held[offset..<offset + 4]
             let size = number(offset + 4, 4)
             if name.elementsEqual("data".utf8) {
-                guard rateHz != 0 else { throw PluginError(.vendor, "the voice's WAV has no format before its samples") }
+                guard rateHz != 0 else {
+                    throw PluginError(.vendor, "the voice's WAV has no format before its samples")
+                }
                 // A server that streams does not know the size yet and writes 0 or the largest number.
                 remaining = size == 0 || size >= 0xFFFF_FF00 ? nil : size
                 held.removeFirst(offset + 8)
@@ -115,7 +121,8 @@ public struct PiperAudio: Sendable {
                     (number(offset + 8, 2), number(offset + 10, 2), number(offset + 12, 4), number(offset + 22, 2))
                 guard format == 1 || format == 0xFFFE, channels == 1, bits == 16, Self.isRate(rate) else {
                     throw PluginError(
-                        .vendor, "the voice's WAV has \(channels) channels of \(bits) bits at \(rate) Hz in format \(format);"
+                        .vendor,
+                        "the voice's WAV has \(channels) channels of \(bits) bits at \(rate) Hz in format \(format);"
                             + " one channel of 16 bits PCM at 8 to 48 kHz is needed")
                 }
                 rateHz = rate

@@ -118,7 +118,8 @@ public final class Question {
         guard !isFinished else { return }
         var end = end
         if end == .declined && hasSpoken {
-            session.host.log.pluginFault("declined after the first delta; only a question not answered yet can be declined")
+            session.host.log.pluginFault(
+                "declined after the first delta; only a question not answered yet can be declined")
             end = .stop
         }
         isFinished = true
@@ -196,7 +197,9 @@ private let languageModelOps = ConstantTable(
         // The host asks anew with the results among the messages, which is how every vendor's API works as well.
         tool_result: nil))
 
-private func languageModelRequest(_ self_: UnsafeMutableRawPointer?, _ request: UnsafePointer<vc_llm_request>) -> vc_status {
+private func languageModelRequest(_ self_: UnsafeMutableRawPointer?, _ request: UnsafePointer<vc_llm_request>)
+    -> vc_status
+{
     guard request.pointee.size >= UInt32(MemoryLayout<vc_llm_request>.size) else { return vc_status(VC_E_ARGUMENT) }
     return withSession(self_, as: LanguageModelOpenSession.self) { $0.ask(request.pointee) }
 }

@@ -213,7 +213,8 @@ private let speechToTextOps = ConstantTable(
         size: UInt32(MemoryLayout<vc_stt_ops>.size), reserved: 0, begin: speechToTextBegin, push: speechToTextPush,
         finalize: speechToTextFinalize))
 
-private func speechToTextBegin(_ self_: UnsafeMutableRawPointer?, _ utterance: UInt64, _ position: UInt64) -> vc_status {
+private func speechToTextBegin(_ self_: UnsafeMutableRawPointer?, _ utterance: UInt64, _ position: UInt64) -> vc_status
+{
     withSession(self_, as: SpeechToTextOpenSession.self) {
         $0.author.begin(utterance: utterance, at: position)
         return vc_status(VC_OK)

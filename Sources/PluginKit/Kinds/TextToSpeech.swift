@@ -1,8 +1,8 @@
 // Voices: clauses in, audio out.
 //
-// A voice is asked for the next clause while the host is still saying the one before, and a vendor may well answer the second first.
-// So an author speaks clause by clause, in any order and as it comes, and the kit puts the audio into the order of the text: it
-// frames it, counts its samples, marks where each clause is said, and ends each request once.
+// A voice is asked for the next clause while the host is still saying the one before, and a vendor may well answer the
+// second first. So an author speaks clause by clause, in any order and as it comes, and the kit puts the audio into the
+// order of the text: it frames it, counts its samples, marks where each clause is said, and ends each request once.
 
 import PluginABI
 
@@ -17,8 +17,8 @@ public protocol TextToSpeech: Provider {
 public protocol TextToSpeechSession: ProviderSession {
     /// Speaks a clause. Its audio goes to `clause.emit`, now or later, and ends with `finish` or `fail`, once.
     ///
-    /// Clauses come in the order of the text and may be worked on at the same time. After `cancel` those that are not finished are,
-    /// without further ado.
+    /// Clauses come in the order of the text and may be worked on at the same time. After `cancel` those that are not
+    /// finished are, without further ado.
     func speak(_ clause: Clause)
 }
 
@@ -63,7 +63,8 @@ public final class Clause {
         session.advance()
     }
 
-    /// The clause cannot be said. By the contract this ends the session: the host opens another where it wants to go on.
+    /// The clause cannot be said. By the contract this ends the session: the host opens another where it wants to go
+    /// on.
     public func fail(_ error: PluginError) {
         guard !isFinished else { return }
         isFinished = true
@@ -217,7 +218,8 @@ private final class TextToSpeechOpenSession: OpenSession {
         line.removeAll { $0.epoch < epoch }
         for request in ended {
             let samples = speaking?.request == request.request ? speaking!.samples : 0
-            host.postCanceled(.spoken(isCanceled: true, samples: samples), epoch: request.epoch, request: request.request)
+            host.postCanceled(
+                .spoken(isCanceled: true, samples: samples), epoch: request.epoch, request: request.request)
         }
         speaking = nil
         clauseSamples = 0

@@ -1,8 +1,8 @@
 // The host's tables, adopted once.
 //
 // A table of an older host is shorter than the one in our headers, so a table is never read past the size that the host
-// wrote. All slots of version 1.0 must be there: a service that is shorter counts as not offered, and whoever needs it says so
-// by name. A slot of a later version is looked up by `MemoryLayout.offset(of:)` and may be missing for ever.
+// wrote. All slots of version 1.0 must be there: a service that is shorter counts as not offered, and whoever needs it
+// says so by name. A slot of a later version is looked up by `MemoryLayout.offset(of:)` and may be missing for ever.
 
 import PluginABI
 

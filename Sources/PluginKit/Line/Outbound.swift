@@ -103,7 +103,8 @@ struct Outbound {
         withStrings([transcript.text, transcript.language] + transcript.words.map(\.text)) { texts in
             let words = transcript.words.enumerated().map { index, word in
                 vc_word(
-                    text: texts[2 + index], start: word.start, end: word.end, confidence: word.confidence ?? -1, reserved: 0)
+                    text: texts[2 + index], start: word.start, end: word.end, confidence: word.confidence ?? -1,
+                    reserved: 0)
             }
             return words.withUnsafeBufferPointer { words in
                 var event = vc_event_transcript()

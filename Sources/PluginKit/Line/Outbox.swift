@@ -1,8 +1,8 @@
 // Events that wait for credit.
 //
-// The host takes at most two seconds of audio ahead of the playout and then answers VC_E_AGAIN; a voice is faster than that.
-// So what is refused waits here, in order, and so does everything after it. The bounds are for a vendor that sends without end:
-// 4 MiB is a minute and a half of speech at 22 kHz, more than anybody asks a voice for in one turn.
+// The host takes at most two seconds of audio ahead of the playout and then answers VC_E_AGAIN; a voice is faster than
+// that. So what is refused waits here, in order, and so does everything after it. The bounds are for a vendor that
+// sends without end: 4 MiB is a minute and a half of speech at 22 kHz, more than anybody asks a voice for in one turn.
 
 struct Outbox<Item> {
     static var bytesMax: Int { 4 << 20 }

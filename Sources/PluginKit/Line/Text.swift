@@ -1,6 +1,7 @@
 // Text over the line: bytes with a length on one side, `String` on the other.
 //
-// What comes in is repaired where it is no UTF-8 and never refused: a vendor's nonsense in a header must not cost a call.
+// What comes in is repaired where it is no UTF-8 and never refused: a vendor's nonsense in a header must not cost a
+// call.
 
 import PluginABI
 import Synchronization

@@ -5,8 +5,8 @@ import Glibc
 extension ProviderHost {
     /// Reads a small file, named absolutely or relative to the host's working directory.
     ///
-    /// For `init` only, and for files of at most `bytesMax`: what is larger or slower belongs into a task. The error names the
-    /// file and the mend.
+    /// For `init` only, and for files of at most `bytesMax`: what is larger or slower belongs into a task. The error
+    /// names the file and the mend.
     public func contents(ofFile path: String, bytesMax: Int = 1 << 20) throws(PluginError) -> [UInt8] {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw Self.unreadable(path) }
@@ -17,7 +17,8 @@ extension ProviderHost {
             throw PluginError(.configuration, "\(path) is no file that can be read; name a text file")
         }
         guard Int(status.st_size) <= bytesMax else {
-            throw PluginError(.configuration, "\(path) has \(status.st_size) bytes, and \(bytesMax) is the limit; split it")
+            throw PluginError(
+                .configuration, "\(path) has \(status.st_size) bytes, and \(bytesMax) is the limit; split it")
         }
         // One byte more than it says, so that a file that grows meanwhile is noticed and not cut.
         var count = 0
@@ -36,8 +37,8 @@ extension ProviderHost {
     }
 
     private static func unreadable(_ path: String) -> PluginError {
-        PluginError(
-            .configuration,
-            "\(path) cannot be read: \(String(cString: strerror(errno))); correct the path, or let the host's user read it")
+        let reason = String(cString: strerror(errno))
+        return PluginError(
+            .configuration, "\(path) cannot be read: \(reason); correct the path, or let the host's user read it")
     }
 }

@@ -175,7 +175,8 @@ private struct Events: @unchecked Sendable { let pointer: UnsafePointer<vc_http_
 private let exchangeEvents = Events(
     pointer: permanentPointer(
         vc_http_events(
-            size: UInt32(MemoryLayout<vc_http_events>.size), reserved: 0, response: exchangeResponse, data: exchangeData,
+            size: UInt32(MemoryLayout<vc_http_events>.size), reserved: 0, response: exchangeResponse,
+            data: exchangeData,
             done: exchangeDone)))
 
 private func exchangeResponse(
@@ -186,7 +187,9 @@ private func exchangeResponse(
         .response(
             HTTPResponse(
                 status: Int(status),
-                headers: UnsafeBufferPointer(start: headers, count: Int(count)).map { (String($0.name), String($0.value)) })))
+                headers: UnsafeBufferPointer(start: headers, count: Int(count)).map {
+                    (String($0.name), String($0.value))
+                })))
 }
 
 private func exchangeData(_ context: UnsafeMutableRawPointer?, _ request: vc_handle, _ bytes: vc_str) {

@@ -12,7 +12,9 @@ public struct Log: Sendable {
         guard HostLine.shared.log?.pointee.enabled(UInt32(VC_LOG_DEBUG)) == 1 else { return }
         write(VC_LOG_DEBUG, message(), fields)
     }
-    public func info(_ message: String, _ fields: (name: String, value: String)...) { write(VC_LOG_INFO, message, fields) }
+    public func info(_ message: String, _ fields: (name: String, value: String)...) {
+        write(VC_LOG_INFO, message, fields)
+    }
     public func warning(_ message: String, _ fields: (name: String, value: String)...) {
         write(VC_LOG_WARNING, message, fields)
     }
@@ -25,7 +27,9 @@ public struct Log: Sendable {
     /// This plugin broke it.
     func pluginFault(_ message: String) { write(VC_LOG_PLUGIN_FAULT, message, []) }
 
-    private func write<Level: BinaryInteger>(_ level: Level, _ message: String, _ fields: [(name: String, value: String)]) {
+    private func write<Level: BinaryInteger>(
+        _ level: Level, _ message: String, _ fields: [(name: String, value: String)]
+    ) {
         guard let table = HostLine.shared.log else { return }
         withString(message) { text in
             withFields(fields) { table.pointee.write(handle, UInt32(level), text, $0, $1) }

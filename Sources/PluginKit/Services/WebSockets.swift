@@ -82,7 +82,9 @@ public final class WebSocket: PendingCallback, Stoppable {
     }
 
     private func send(_ bytes: UnsafeRawBufferPointer) -> Sent {
-        send(vc_str(data: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), length: UInt64(bytes.count)), binary: true)
+        send(
+            vc_str(data: bytes.baseAddress?.assumingMemoryBound(to: CChar.self), length: UInt64(bytes.count)),
+            binary: true)
     }
 
     private func send(_ bytes: vc_str, binary: Bool) -> Sent {
@@ -116,7 +118,8 @@ private func socketOpened(_ context: UnsafeMutableRawPointer?, _ socket: vc_hand
     CallbackTable.find(context, as: WebSocket.self)?.arrived(.opened)
 }
 
-private func socketMessage(_ context: UnsafeMutableRawPointer?, _ socket: vc_handle, _ bytes: vc_str, _ binary: UInt32) {
+private func socketMessage(_ context: UnsafeMutableRawPointer?, _ socket: vc_handle, _ bytes: vc_str, _ binary: UInt32)
+{
     CallbackTable.find(context, as: WebSocket.self)?.arrived(
         binary != 0 ? .binary([UInt8](bytes)) : .text(String(bytes)))
 }

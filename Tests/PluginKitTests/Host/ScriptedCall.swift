@@ -22,10 +22,12 @@ struct LoadedPlugin: @unchecked Sendable {
         var path = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &path, path.count)
         let executable = String(decoding: path[..<max(0, length)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let folder = executable.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        let folder = executable.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+            separator: "/")
         let file = "\(folder)/lib\(name).so"
         let library = try #require(
-            dlopen(file, RTLD_NOW | RTLD_LOCAL), "\(file) does not load: \(dlerror().map { String(cString: $0) } ?? "")")
+            dlopen(file, RTLD_NOW | RTLD_LOCAL), "\(file) does not load: \(dlerror().map { String(cString: $0) } ?? "")"
+        )
         let symbol = try #require(dlsym(library, VC_PLUGIN_ENTRY))
         try self.init(unsafeBitCast(symbol, to: vc_plugin_entry_fn.self))
     }
@@ -67,7 +69,9 @@ final class ScriptedProvider {
         guard started == vc_status(VC_OK) else { throw Refusal(status: started, message: text(error.message)) }
     }
 
-    func open(rateHz: Int = 8000, epoch: UInt64 = 1, language: String = "en", config: String = "{}") throws -> ScriptedSession {
+    func open(rateHz: Int = 8000, epoch: UInt64 = 1, language: String = "en", config: String = "{}") throws
+        -> ScriptedSession
+    {
         let object = ScriptedObject()
         var session = vc_session()
         session.size = UInt32(MemoryLayout<vc_session>.size)

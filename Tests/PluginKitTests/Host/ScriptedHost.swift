@@ -1,8 +1,8 @@
 // A host for tests: the tables of the contract, with a script behind them.
 //
-// It stands on the other side of the C line, so what is tested is what a real host would see, structs and all. It is one for
-// the process, as a real one is; each test has objects of its own, by their handles, so tests run at the same time. Nothing
-// happens by itself: a test fires the timers, answers the requests and gives the credit.
+// It stands on the other side of the C line, so what is tested is what a real host would see, structs and all. It is
+// one for the process, as a real one is; each test has objects of its own, by their handles, so tests run at the same
+// time. Nothing happens by itself: a test fires the timers, answers the requests and gives the credit.
 
 import Glibc
 import PluginABI
@@ -46,7 +46,8 @@ struct Permanent<Table>: @unchecked Sendable {
 }
 
 private let hostTable = Permanent(
-    vc_host(size: UInt32(MemoryLayout<vc_host>.size), minor: UInt32(VC_ABI_MINOR), emit: hostEmit, service: hostService))
+    vc_host(size: UInt32(MemoryLayout<vc_host>.size), minor: UInt32(VC_ABI_MINOR), emit: hostEmit, service: hostService)
+)
 
 private func hostEmit(_ handle: vc_handle, _ event: UnsafePointer<vc_event>) -> vc_status {
     ScriptedHost.object(handle)?.receive(event) ?? vc_status(VC_E_STALE)
@@ -73,7 +74,8 @@ private func logWrite(
 }
 
 private let clockTable = Permanent(
-    vc_clock(size: UInt32(MemoryLayout<vc_clock>.size), reserved: 0, now_ns: { 1_000_000_000 }, wall_ns: { 2_000_000_000 }))
+    vc_clock(
+        size: UInt32(MemoryLayout<vc_clock>.size), reserved: 0, now_ns: { 1_000_000_000 }, wall_ns: { 2_000_000_000 }))
 
 private let timerTable = Permanent(
     vc_timer(size: UInt32(MemoryLayout<vc_timer>.size), reserved: 0, arm: timerArm, disarm: timerDisarm))
@@ -92,7 +94,9 @@ private func timerDisarm(_ timer: vc_handle) -> vc_status {
 }
 
 private let httpTable = Permanent(
-    vc_http(size: UInt32(MemoryLayout<vc_http>.size), reserved: 0, start: httpStart, cancel: httpCancel, prewarm: httpPrewarm))
+    vc_http(
+        size: UInt32(MemoryLayout<vc_http>.size), reserved: 0, start: httpStart, cancel: httpCancel,
+        prewarm: httpPrewarm))
 private func httpStart(
     _ owner: vc_handle, _ request: UnsafePointer<vc_http_request>, _ events: UnsafePointer<vc_http_events>,
     _ context: UnsafeMutableRawPointer?, _ handle: UnsafeMutablePointer<vc_handle>
@@ -129,11 +133,13 @@ private func taskRun(
 ) -> vc_status {
     let call = Unmanaged.passRetained(Box(TaskCall(work: work, context: context)))
     var thread = pthread_t()
-    pthread_create(&thread, nil, { argument in
-        let call = Unmanaged<Box<TaskCall>>.fromOpaque(argument!).takeRetainedValue().value
-        call.work(call.context)
-        return nil
-    }, call.toOpaque())
+    pthread_create(
+        &thread, nil,
+        { argument in
+            let call = Unmanaged<Box<TaskCall>>.fromOpaque(argument!).takeRetainedValue().value
+            call.work(call.context)
+            return nil
+        }, call.toOpaque())
     pthread_join(thread, nil)
     return vc_status(VC_OK)
 }

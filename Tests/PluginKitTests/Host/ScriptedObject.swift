@@ -149,7 +149,9 @@ final class ScriptedObject: @unchecked Sendable {
             defer { state.timers = [] }
             return state.timers.sorted { $0.atNs < $1.atNs }
         }
-        for timer in due where !Self.disarmed.withLock({ $0.contains(timer.handle) }) { timer.fire(timer.context, timer.handle) }
+        for timer in due where !Self.disarmed.withLock({ $0.contains(timer.handle) }) {
+            timer.fire(timer.context, timer.handle)
+        }
     }
 
     private static let disarmed = Mutex<Set<vc_handle>>([])
