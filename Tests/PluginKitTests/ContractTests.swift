@@ -152,6 +152,16 @@ struct ContractTests {
         #expect(session.kinds == [.ready, .canceled])
     }
 
+    @Test("A cancel that comes in the middle of a call stops the very next event")
+    func canceledInTheMiddle() throws {
+        let (session, author) = try llm()
+        session.ask(1, "[]")
+        #expect(author.questions[0].emit(.delta("a")) == .accepted)
+        session.cancel(2)
+        #expect(author.questions[0].emit(.delta("b")) == .canceled)
+        #expect(session.kinds == [.ready, .delta("a")])
+    }
+
     @Test("A host that answers CANCELED is heard without any cancel")
     func canceledByAnswer() throws {
         let (session, author) = try llm()
