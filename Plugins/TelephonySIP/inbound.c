@@ -136,7 +136,7 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
 void sip_inbound_open(sip_session *session) {
     sip_provider *provider = session->provider;
     sip_call *call = sip_call_by_key(provider, session->key);
-    sip_emit_plain(provider, session->handle, VC_EVENT_READY, atomic_load(&session->epoch));
+    sip_session_emit(session, VC_EVENT_READY, 0, 0, NULL);
     if (!call || call->state != SIP_CALL_OFFERED) { // Withdrawn while the host opened the session.
         session->hung_up = true;
         sip_session_emit(session, VC_EVENT_HANGUP, VC_HANGUP_CANCELED, 487, "Gone before the session was open");

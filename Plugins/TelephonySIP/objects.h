@@ -152,7 +152,7 @@ struct sip_call {
     bool held_by_peer, held_by_us;
     bool cancelled, rang;
     bool transferring, transfer_accepted;
-    uint32_t challenges; ///< 401 and 407 answered so far.
+    uint32_t challenges, challenged_with; ///< 401 and 407 answered so far, and which it was.
 };
 
 struct sip_binding;

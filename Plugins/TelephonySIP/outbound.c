@@ -67,7 +67,7 @@ static void write_from(sip_provider *provider, const char *from, char *text, siz
 void sip_outbound_open(sip_session *session) {
     sip_provider *provider = session->provider;
     char target[SIP_MAX_VALUE], route[SIP_MAX_VALUE], to[SIP_MAX_VALUE + 2], from[SIP_MAX_VALUE];
-    sip_emit_plain(provider, session->handle, VC_EVENT_READY, atomic_load(&session->epoch));
+    sip_session_emit(session, VC_EVENT_READY, 0, 0, NULL);
     if (provider->draining || !provider->nua || provider->call_count >= provider->settings.max_dialogs) {
         fail(session, VC_HANGUP_FAILED, 503, provider->draining ? "Draining" : "max_dialogs is reached");
         return;
@@ -154,8 +154,13 @@ void sip_on_invite_response(sip_call *call, int status, char const *phrase, sip_
         return;
     }
     if (received == 401 || received == 407) {
+        call->challenged_with = (uint32_t)received;
         if (status >= 200 && !sip_authenticate(provider, call->handle, sip, &call->challenges))
             sip_call_over(call, VC_HANGUP_FAILED, (uint32_t)received, "The proxy refused our credentials");
+        return;
+    }
+    if (status >= 900 && call->challenges) { // sofia found the same credentials refused before we could.
+        sip_call_over(call, VC_HANGUP_FAILED, call->challenged_with, "The proxy refused our credentials");
         return;
     }
     if (status < 200) {

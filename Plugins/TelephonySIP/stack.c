@@ -21,9 +21,9 @@
 
 #include "objects.h"
 
-/// What we take, and what of it is answered here and not by sofia.
-#define ALLOWED "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, REFER, NOTIFY"
-#define ANSWERED_HERE "INVITE, OPTIONS, REGISTER, INFO, UPDATE, REFER"
+/// What we take, and what of it is answered here and not by sofia. REFER is not taken: it is how toll fraud is done.
+#define ALLOWED "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, NOTIFY"
+#define ANSWERED_HERE "INVITE, OPTIONS, REGISTER, INFO, UPDATE"
 
 enum {
     MAX_BIND_ATTEMPTS = 8,       ///< A free port may be taken between the probe and sofia's bind.
@@ -97,10 +97,6 @@ static void on_nua_event(nua_event_t event, int status, char const *phrase, nua_
             if (status < 200) on_options(provider, call, handle);
             return;
         case nua_i_register: sip_on_register(provider, handle, sip); return;
-        case nua_i_refer:
-            nua_respond(handle, SIP_603_DECLINE, NUTAG_WITH_THIS(provider->nua), TAG_END());
-            if (!call) nua_handle_destroy(handle);
-            return;
         case nua_i_notify:
             if (call) sip_on_notify(call, sip);
             return;
@@ -160,8 +156,8 @@ static nua_t *create_nua(sip_provider *provider, uint32_t port) {
              settings->advertised_address ? ";maddr=" : "", settings->advertised_address ? settings->host : "");
     return nua_create(provider->root, on_nua_event, provider, NUTAG_URL(url), NUTAG_MEDIA_ENABLE(0),
                       NUTAG_AUTOANSWER(0), NUTAG_AUTOALERT(0), NUTAG_AUTOACK(1), NUTAG_EARLY_MEDIA(0),
-                      NUTAG_ALLOW(NULL), NUTAG_ALLOW(ALLOWED), NUTAG_APPL_METHOD(NULL), NUTAG_APPL_METHOD(ANSWERED_HERE),
-                      NUTAG_SUPPORTED("timer, 100rel"), NUTAG_SESSION_TIMER(settings->session_expires_s), NUTAG_MIN_SE(90),
+                      SIPTAG_ALLOW_STR(ALLOWED), NUTAG_APPL_METHOD(NULL), NUTAG_APPL_METHOD(ANSWERED_HERE),
+                      SIPTAG_SUPPORTED_STR("timer, 100rel"), NUTAG_SESSION_TIMER(settings->session_expires_s), NUTAG_MIN_SE(90),
                       NUTAG_UPDATE_REFRESH(1), NUTAG_AUTO302(0), SIPTAG_USER_AGENT_STR(settings->user_agent),
                       NTATAG_MAXSIZE(MAX_MESSAGE_BYTES), NTATAG_MAX_PROCEEDING(MAX_PROCEEDING), NTATAG_SERVER_RPORT(1),
                       NTATAG_UDP_MTU(65535), TAG_END());

@@ -1,6 +1,6 @@
 /*  The blind transfer (RFC 5589, 6): REFER within the call, and NOTIFY requests that tell how the peer fares. The call ends
     when the peer says that the new one is up; it goes on when it is not. A peer that accepts and then hangs up has made
-    its call, whatever it forgot to say. A REFER that comes in is refused: it is how toll fraud is done.  */
+    its call, whatever it forgot to say.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -59,7 +59,10 @@ static void act(session *call) {
         case RESUME: ops_of(call)->hold(call->plugin.state, 0); break;
         case TRANSFER: ops_of(call)->transfer(call->plugin.state, (vc_str)VC_STR("sip:other@127.0.0.1:9")); break;
         case DIGITS: ops_of(call)->dtmf(call->plugin.state, (vc_str)VC_STR("12#")); break;
-        case CREDIT: call->plugin.ops->credit(call->plugin.state, 16, 0); break;
+        case CREDIT:
+            host_starve(call->handle, 0);
+            call->plugin.ops->credit(call->plugin.state, 16, 0);
+            break;
         case CLOSE: call->plugin.ops->close(call->plugin.state); break;
     }
 }
@@ -76,7 +79,7 @@ static session *open_session(const vc_telephony_open *kind, const char *name) {
     const vc_open request = {.size = sizeof request, .session = call->handle, .call = {id, strlen(id)},
                              .leg = VC_STR("caller"), .config = VC_STR("{}"), .kind = kind};
     vc_error error = {.size = sizeof error};
-    if (strcmp(name, "starve") == 0) host_starve(call->handle, 6);
+    if (strcmp(name, "starve") == 0) host_starve(call->handle, 1000);
     const vc_status status = provider->open(provider_self, &request, &call->plugin, &error);
     if (status != VC_OK) {
         host_say("open-failed %d %.*s", status, (int)error.message.length, error.message.data);
