@@ -147,6 +147,7 @@ struct sip_call {
     sip_call_state state;
     uint64_t deadline_ns; ///< 0: none.
     char *offer;          ///< The description of the initial INVITE until it is answered, or NULL.
+    bool takes_refresh;   ///< The peer knows session timers and UPDATE (RFC 4028, RFC 3311).
     bool awaits_answer;   ///< Our offer is out in a 200; the peer's answer comes in the ACK (RFC 3261, 13.2.1).
     bool bye_after_ack;   ///< Hung up between 200 and ACK: RFC 3261, 15 forbids the BYE before.
     bool held_by_peer, held_by_us;

@@ -26,6 +26,7 @@
 #define ANSWERED_HERE "INVITE, OPTIONS, REGISTER, INFO, UPDATE"
 
 enum {
+    END_CALLS_MS = 500,          ///< For the answers to our BYE requests when the provider is destroyed.
     MAX_BIND_ATTEMPTS = 8,       ///< A free port may be taken between the probe and sofia's bind.
     MAX_MESSAGE_BYTES = 65536,   ///< The largest datagram; nothing that a call needs is longer on TCP either.
     MAX_PROCEEDING = 20000,      ///< Server transactions at once: 32 s of 500 a second, and some.
@@ -204,10 +205,24 @@ static void open_ports(sip_provider *provider) {
     sip_emit_plain(provider, provider->handle, VC_EVENT_READY, 0);
 }
 
-/// Gives the ports back. sofia's own shutdown unregisters and ends dialogs first, within 30 s.
+/// Ends what is left when the host destroys the provider. Each call is ended in its own way and given a moment, because
+/// this version of sofia aborts (`nua_dialog_usage_remove: Assertion`) when it is shut down with a request unanswered.
+static void end_calls(sip_provider *provider) {
+    for (sip_call *call = provider->calls; call; call = call->next) {
+        sip_call_hangup(call, 503, "Shutting down");
+        if (call->bye_after_ack) nua_bye(call->handle, TAG_END());
+    }
+    const uint64_t until = sip_now_ns(provider) + END_CALLS_MS * 1000000ull;
+    while (provider->calls && sip_now_ns(provider) < until) su_root_step(provider->root, 20);
+    while (provider->calls) sip_call_destroy(provider->calls);
+    su_root_step(provider->root, 0);
+}
+
+/// Gives the ports back. sofia's own shutdown unregisters first, within 30 s.
 static void close_ports(sip_provider *provider) {
     if (!provider->nua) return;
     provider->shutting_down = true;
+    end_calls(provider);
     nua_shutdown(provider->nua);
     su_root_run(provider->root); // Until nua_r_shutdown.
     nua_destroy(provider->nua);
@@ -304,10 +319,6 @@ static void *run(void *argument) {
             run_orders(provider);
         }
         close_ports(provider);
-        while (provider->calls) {
-            provider->calls->state = SIP_CALL_ENDING;
-            sip_call_destroy(provider->calls);
-        }
         su_timer_destroy(provider->tick);
         su_root_deregister(provider->root, registered);
     }
