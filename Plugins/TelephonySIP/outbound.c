@@ -103,7 +103,8 @@ void sip_outbound_open(sip_session *session) {
     sip_call_deadline(call, session->ring_timeout_ms ? session->ring_timeout_ms : SIP_ANSWER_DEADLINE_MS);
     sip_count(provider, SIP_OUTBOUND_CALLS);
     char *text = strndup(ours.data, ours.length);
-    nua_invite(handle, NUTAG_URL(target), TAG_IF(route[0], NUTAG_PROXY(route)),
+    // Whether the callee could be refreshed is not known yet, so the timer is its choice; it may add one (RFC 4028, 9).
+    nua_invite(handle, NUTAG_URL(target), NUTAG_SESSION_TIMER(0), TAG_IF(route[0], NUTAG_PROXY(route)),
                SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(text),
                TAG_IF(session->headers, SIPTAG_HEADER_STR(session->headers)), TAG_END());
     free(text);
