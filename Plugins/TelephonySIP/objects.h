@@ -11,9 +11,9 @@
         answer(session) ─► order in the mailbox ─► eventfd wakes su_root ─► session_run ─► nua_respond
         host  ◄──────────────── emit (any thread) ◄───────────────────────── nua callback
 
-    A session's mailbox is a set of flags, not a queue: each order can wait once, the newest value counts, so it is bounded
-    by construction and `close` can never find it full. A queue of commands would need an answer to "full" for orders
-    that must not fail.
+    A session's mailbox is a set of flags, not a queue: each order can wait once, the newest value counts, so it is
+    bounded by construction and `close` can never find it full. A queue of commands would need an answer to "full" for
+    orders that must not fail.
 
     sofia is started with NUTAG_MEDIA_ENABLE(0): it carries SDP as text, and the host's media engine answers it.  */
 

@@ -1,7 +1,7 @@
 /*  A call that goes out. Whom to call is written in one of three ways: a SIP URI; the name of a user that is registered
     here, which goes to the user's contact; or a number, which goes to `outbound_proxy`. A trunk's challenge is answered
-    at most twice (a stale nonce may come in between), early media is not listened to, and a redirect is not followed: it
-    would let the callee choose whom we call and who pays.  */
+    at most twice (a stale nonce may come in between), early media is not listened to, and a redirect is not followed:
+    it would let the callee choose whom we call and who pays.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,8 +1,10 @@
-/*  The SIP thread: one su_root on which sofia and all our objects live. Other threads only write an order and wake it by
-    an eventfd that the root polls like a socket; su_msg from foreign threads would need a port of sofia's for each of them.
+/*  The SIP thread: one su_root on which sofia and all our objects live. Other threads only write an order and wake it
+    by an eventfd that the root polls like a socket; su_msg from foreign threads would need a port of sofia's for each
+    of them.
 
     sofia does not say why it could not bind, so the ports are tried before it is started: the operator reads
-    "UDP port 5060 of 0.0.0.0 is in use", not "nua_create failed". With port 0 the port found there is the one given to sofia.
+    "UDP port 5060 of 0.0.0.0 is in use", not "nua_create failed". With port 0 the port found there is the one given to
+    sofia.
 
     The thread outlives the ports: after a drain it still serves the sessions that the host has not closed yet, and ends
     with the provider, which it frees itself, because `destroy` may not wait for it.  */
@@ -61,9 +63,11 @@ static void on_bye(sip_call *call, sip_t const *sip) {
 static void on_options(sip_provider *provider, sip_call *call, nua_handle_t *handle) {
     // Health checks of trunks and load balancers: no credentials, and 503 takes us out of their rotation.
     if (provider->draining && !call)
-        nua_respond(handle, SIP_503_SERVICE_UNAVAILABLE, SIPTAG_RETRY_AFTER_STR("30"), NUTAG_WITH_THIS(provider->nua), TAG_END());
+        nua_respond(handle, SIP_503_SERVICE_UNAVAILABLE, SIPTAG_RETRY_AFTER_STR("30"),
+                    NUTAG_WITH_THIS(provider->nua), TAG_END());
     else
-        nua_respond(handle, SIP_200_OK, NUTAG_WITH_THIS(provider->nua), SIPTAG_ACCEPT_STR("application/sdp"), TAG_END());
+        nua_respond(handle, SIP_200_OK, NUTAG_WITH_THIS(provider->nua), SIPTAG_ACCEPT_STR("application/sdp"),
+                    TAG_END());
     if (!call) nua_handle_destroy(handle);
 }
 
@@ -158,7 +162,8 @@ static nua_t *create_nua(sip_provider *provider, uint32_t port) {
     return nua_create(provider->root, on_nua_event, provider, NUTAG_URL(url), NUTAG_MEDIA_ENABLE(0),
                       NUTAG_AUTOANSWER(0), NUTAG_AUTOALERT(0), NUTAG_AUTOACK(1), NUTAG_EARLY_MEDIA(0),
                       SIPTAG_ALLOW_STR(ALLOWED), NUTAG_APPL_METHOD(NULL), NUTAG_APPL_METHOD(ANSWERED_HERE),
-                      SIPTAG_SUPPORTED_STR("timer, 100rel"), NUTAG_SESSION_TIMER(settings->session_expires_s), NUTAG_MIN_SE(90),
+                      SIPTAG_SUPPORTED_STR("timer, 100rel"), NUTAG_MIN_SE(90),
+                      NUTAG_SESSION_TIMER(settings->session_expires_s),
                       NUTAG_UPDATE_REFRESH(1), NUTAG_AUTO302(0), SIPTAG_USER_AGENT_STR(settings->user_agent),
                       NTATAG_MAXSIZE(MAX_MESSAGE_BYTES), NTATAG_MAX_PROCEEDING(MAX_PROCEEDING), NTATAG_SERVER_RPORT(1),
                       NTATAG_UDP_MTU(65535), TAG_END());
@@ -179,7 +184,8 @@ static void open_ports(sip_provider *provider) {
         if (!error && settings->tcp) transport = "TCP", error = probe(settings, SOCK_STREAM, &port);
         if (error && settings->port == 0 && error == EADDRINUSE) continue;
         if (error) {
-            snprintf(message, sizeof message, "%s port %u of %s cannot be bound (%s): %s", transport, port, settings->host,
+            snprintf(message, sizeof message, "%s port %u of %s cannot be bound (%s): %s", transport, port,
+                     settings->host,
                      strerror(error),
                      error == EADDRINUSE      ? "stop the other program, or set another port"
                      : error == EADDRNOTAVAIL ? "set host to an address of this machine, or 0.0.0.0"
@@ -192,7 +198,8 @@ static void open_ports(sip_provider *provider) {
         provider->bound_port = provider->nua ? port : 0;
     }
     if (!provider->nua) {
-        snprintf(message, sizeof message, "the SIP stack could not use port %u of %s: check host and advertised_address",
+        snprintf(message, sizeof message,
+                 "the SIP stack could not use port %u of %s: check host and advertised_address",
                  settings->port, settings->host);
         sip_emit_provider_error(provider, VC_E_NETWORK, message);
         return;
@@ -334,7 +341,8 @@ static void *run(void *argument) {
 
 vc_status sip_stack_start(sip_provider *provider) {
     sip_redirect_sofia_log(provider->host);
-    if (getrandom(provider->nonce_key, sizeof provider->nonce_key, 0) != sizeof provider->nonce_key) return VC_E_INTERNAL;
+    const size_t length = sizeof provider->nonce_key;
+    if (getrandom(provider->nonce_key, length, 0) != (ssize_t)length) return VC_E_INTERNAL;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

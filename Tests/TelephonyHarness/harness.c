@@ -1,5 +1,5 @@
-/*  Loads a telephony plugin, opens a session for each call that comes in, and behaves as the called user's name says; so
-    that sipp, baresip and the driver in Tests/Telephony can test the plugin alone, against real SIP peers.
+/*  Loads a telephony plugin, opens a session for each call that comes in, and behaves as the called user's name says;
+    so that sipp, baresip and the driver in Tests/Telephony can test the plugin alone, against real SIP peers.
 
         telephony-harness PLUGIN.so key=value ...        (the provider's configuration)
 
@@ -95,7 +95,8 @@ static void on_incoming(const event *event) {
     const char *user = strchr(event->to, ':');
     user = user ? user + 1 : event->to;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(user, "@"), user);
-    host_say("incoming key=%s from=%s display=\"%s\" to=%s peer=%s%s", event->key, event->from, event->display, event->to,
+    host_say("incoming key=%s from=%s display=\"%s\" to=%s peer=%s%s", event->key, event->from, event->display,
+             event->to,
              event->peer, event->text);
     const vc_str key = {event->key, strlen(event->key)};
     if (strcmp(name, "ignore") == 0) return;
@@ -141,7 +142,8 @@ static void on_session_event(const event *event) {
         case VC_EVENT_DTMF: host_say("dtmf %s digits=%s duration=%u", call->name, event->text, event->number); break;
         case VC_EVENT_HELD: host_say("held %s %u", call->name, event->number); break;
         case VC_EVENT_TRANSFERRED:
-            host_say("transferred %s succeeded=%u code=%u reason=%s", call->name, event->number, event->code, event->text);
+            host_say("transferred %s succeeded=%u code=%u reason=%s", call->name, event->number, event->code,
+                     event->text);
             break;
         case VC_EVENT_ERROR: host_say("error %s %s", call->name, event->text); break;
         case VC_EVENT_CLOSED:
