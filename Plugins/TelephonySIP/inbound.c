@@ -109,7 +109,9 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
         provider->pending_count >= provider->settings.max_pending_invites) {
         sip_count(provider, SIP_INVITES_LIMITED);
         sip_log(provider, VC_LOG_DEBUG, 0, "peer", peer.text, "an INVITE was refused with 503: %s",
-                !in_rate ? "max_invites_per_second" : provider->draining ? "draining" : "max_dialogs or max_pending_invites");
+                !in_rate             ? "max_invites_per_second"
+                : provider->draining ? "draining"
+                                     : "max_dialogs or max_pending_invites");
         refuse_with_retry(handle, SIP_503_SERVICE_UNAVAILABLE, provider->draining ? 30 : 5);
         nua_handle_destroy(handle);
         return;
@@ -126,6 +128,8 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
     }
     nua_respond(handle, SIP_100_TRYING, TAG_END());
     call->offer = sip_body_of(sip);
+    call->takes_refresh =
+        sip_has_feature(sip->sip_supported, "timer") && sip_is_allowed(sip->sip_allow, SIP_METHOD_UPDATE);
     sip_call_deadline(call, SIP_OPEN_DEADLINE_MS);
     if (emit_incoming(provider, call, sip, &peer, user) != VC_OK) {
         sip_call_set_state(call, SIP_CALL_WAITING); // The host does not know it, so there is nothing to withdraw.
@@ -136,7 +140,7 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
 void sip_inbound_open(sip_session *session) {
     sip_provider *provider = session->provider;
     sip_call *call = sip_call_by_key(provider, session->key);
-    sip_emit_plain(provider, session->handle, VC_EVENT_READY, atomic_load(&session->epoch));
+    sip_session_emit(session, VC_EVENT_READY, 0, 0, NULL);
     if (!call || call->state != SIP_CALL_OFFERED) { // Withdrawn while the host opened the session.
         session->hung_up = true;
         sip_session_emit(session, VC_EVENT_HANGUP, VC_HANGUP_CANCELED, 487, "Gone before the session was open");
@@ -174,7 +178,10 @@ void sip_inbound_answer(sip_call *call) {
     call->awaits_answer = call->offer == NULL;
     sip_call_set_state(call, SIP_CALL_ANSWERING);
     sip_call_deadline(call, 0); // sofia watches for the ACK: 64 * T1, then BYE (RFC 3261, 13.3.1.4).
-    nua_respond(call->handle, SIP_200_OK, SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(text), TAG_END());
+    // We refresh by UPDATE, so a peer that does not take it gets no session timer of ours: sofia would end the call
+    // when the refresh is refused. One that asks for a timer and refreshes itself still gets it.
+    nua_respond(call->handle, SIP_200_OK, SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(text),
+                TAG_IF(!call->takes_refresh, NUTAG_SESSION_TIMER(0)), TAG_END());
     free(text);
     free(call->offer), call->offer = NULL;
 }
