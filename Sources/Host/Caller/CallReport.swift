@@ -34,7 +34,7 @@ struct CallReport {
         case "turn":
             guard let waterfall = Waterfall(event), !waterfalls.contains(where: { $0.turn == waterfall.turn }) else { return }
             waterfalls.append(waterfall)
-            say(waterfall.drawn().joined(separator: "\n")\n")
+            say(waterfall.drawn().joined(separator: "\n") + "\n")
         case "ended": isComplete = true
         default: break
         }
@@ -106,5 +106,5 @@ struct CallReport {
         ]
     }
 
-    private func say(_ text: String) { if !isQuiet { StandardOutput.write(text\n") } }
+    private func say(_ text: String) { if !isQuiet { StandardOutput.write(text + "\n") } }
 }
