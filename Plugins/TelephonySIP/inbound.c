@@ -47,13 +47,17 @@ static void add_header(headers *list, const char *name, const char *value) {
     list->fields[list->count++] = (vc_field){sip_str(name), sip_str(value)};
 }
 
+/// Who the caller is by digest, told to the host with the other headers.
+static const char authenticated_user[] = "X-Authenticated-User";
+
 /// What sofia has no field for is kept as text: X-..., P-..., Diversion, History-Info, Remote-Party-ID.
 static void collect_headers(headers *list, sip_t const *sip) {
     list->count = 0;
     if (sip->sip_user_agent) add_header(list, "User-Agent", sip->sip_user_agent->g_string);
     if (sip->sip_subject) add_header(list, "Subject", sip->sip_subject->g_string);
     for (sip_unknown_t const *header = sip->sip_unknown; header; header = header->un_next)
-        add_header(list, header->un_name, header->un_value);
+        // Ours alone: whoever reads it may trust that the digest was right.
+        if (strcasecmp(header->un_name, authenticated_user) != 0) add_header(list, header->un_name, header->un_value);
 }
 
 /// RFC 3325, 9.1: P-Asserted-Identity counts only when a peer that we trust says so, and then before From.
@@ -79,7 +83,7 @@ static vc_status emit_incoming(sip_provider *provider, sip_call *call, sip_t con
     write_display(display, sizeof display, from->a_display);
     headers list;
     collect_headers(&list, sip);
-    if (user[0]) add_header(&list, "X-Authenticated-User", user);
+    if (user[0]) add_header(&list, authenticated_user, user);
     const vc_event_incoming event = {
         .head = {.size = sizeof event, .type = VC_EVENT_INCOMING},
         .key = sip_str(call->key),
