@@ -10,7 +10,7 @@ import Glibc
 import Providers
 
 func fail(_ text: String) -> Never {
-    fputs("\(text)\n", stderr)
+    _ = "\(text)\n".utf8CString.withUnsafeBytes { write(2, $0.baseAddress!, $0.count - 1) }
     exit(1)
 }
 

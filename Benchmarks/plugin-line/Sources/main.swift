@@ -12,9 +12,13 @@ import Glibc
 import JSON
 import Providers
 
+func complain(_ text: String) {
+    _ = "\(text)\n".utf8CString.withUnsafeBytes { write(2, $0.baseAddress!, $0.count - 1) }
+}
+
 struct StandardError: ProviderLog {
     func write(_ line: ProviderLogLine) {
-        if line.level == .error { fputs("\(line.message)\n", stderr) }
+        if line.level == .error { complain(line.message) }
     }
 }
 
@@ -54,7 +58,7 @@ func session(of directory: String, cache: String) throws -> any SpeechToTextSess
 
 func run() throws {
     let arguments = CommandLine.arguments
-    if arguments.count > 2, arguments[1] == "__probe" { exit(PluginProbe.child(path: arguments[2])) }
+    if arguments.count > 2, arguments[1] == "__probe" { PluginProbe.child(path: arguments[2]) }
     guard arguments.count == 5, let runs = Int(arguments[3]), let calls = Int(arguments[4]) else {
         throw Failure(message: "usage: PluginLineBenchmark PLUGIN-DIRECTORY CACHE RUNS CALLS-IN-A-RUN")
     }
@@ -96,6 +100,6 @@ func run() throws {
 do {
     try run()
 } catch {
-    fputs("PluginLineBenchmark: \(error)\n", stderr)
+    complain("PluginLineBenchmark: \(error)")
     exit(1)
 }
