@@ -53,6 +53,7 @@ final class HostRuntime: Sendable {
             throw SettingsError(.invalid, "the configuration has errors; `vchost config check` lists them")
         }
 
+        services.secrets.replace(Self.secrets(review, configuration))
         let started = ProviderStart(review.providers, log: log)
         let providers = started.running
         self.providers = providers
@@ -123,6 +124,16 @@ final class HostRuntime: Sendable {
             level: Logger.Level.allCases.first { $0.name == level } ?? .info,
             format: configuration.text("vchost", "log_format") == "json" ? .json : .human)
         return services
+    }
+
+    /// Where each secret that a plugin may ask for is to be found.
+    private static func secrets(_ review: ConfigurationReview, _ configuration: Configuration) -> [String: SecretReference] {
+        var references: [String: SecretReference] = [:]
+        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
+            // The review has refused what cannot be parsed and is needed.
+            references[name] = try? SecretReference(parsing: configuration.secretReference(name))
+        }
+        return references
     }
 
     private static func media(_ configuration: Configuration) -> MediaConfiguration {
