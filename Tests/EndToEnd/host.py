@@ -94,7 +94,9 @@ class Host:
                 self._socket.connect(str(path))
                 break
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError("the host did not start:\n" + self.said())
+                failure = AssertionError("the host did not start:\n" + self.said())
+                self.__exit__(type(failure))
+                raise failure
             time.sleep(0.02)
         threading.Thread(target=self._watch, daemon=True).start()
         return self
@@ -111,6 +113,7 @@ class Host:
                     raise AssertionError("the host did not end within 10 s of SIGTERM:\n" + self.said())
         self.log.close()
         self._socket.close()
+        # What a failure left behind is kept, for whoever looks into it.
         if not any(failure):
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,9 +139,10 @@ class Host:
         return (self.folder / "host.log").read_text()[-6000:]
 
     def memory_kib(self):
-        for line in open(f"/proc/{self.process.pid}/status"):
-            if line.startswith("VmRSS"):
-                return int(line.split()[1])
+        with open(f"/proc/{self.process.pid}/status") as status:
+            for line in status:
+                if line.startswith("VmRSS"):
+                    return int(line.split()[1])
         raise AssertionError("the host has no memory: it has ended")
 
     def descriptors(self):
