@@ -41,7 +41,8 @@ enum Language { case swift, c }
 /// A provider plugin: a dynamic library that exports `vc_plugin_entry_v1` and nothing else.
 ///
 /// `now` because a plugin with an unresolved symbol must fail when it is loaded and not in a call; `nodelete`
-/// because a Swift image that was ever mapped may not be unmapped (`docs/decisions/0002-plugins-are-never-unmapped.md`).
+/// because a Swift image that was ever mapped may not be unmapped
+/// (`docs/decisions/0002-plugins-are-never-unmapped.md`).
 func plugin(
     _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], logic: String? = nil,
     examples: [String] = [], link: [LinkerSetting] = []
@@ -68,7 +69,8 @@ func plugin(
 /// The part of a plugin that decides and touches nothing: a module of its own, so that tests can import it.
 func logic(_ name: String, of plugin: String) -> Target {
     .target(
-        name: name, dependencies: ["PluginKit", "JSON"], path: "Plugins/\(plugin)/\(name)", swiftSettings: swiftSettings)
+        name: name, dependencies: ["PluginKit", "JSON"], path: "Plugins/\(plugin)/\(name)",
+        swiftSettings: swiftSettings)
 }
 
 let plugins = [
@@ -80,7 +82,9 @@ let plugins = [
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"]),
     plugin("LLMOpenAI", .swift, logic: "ChatStream"),
     plugin("TTSPiper", .swift, logic: "PiperAudio"),
-    plugin("TTSFlite", .c, link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
+    plugin(
+        "TTSFlite", .c,
+        link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
     plugin("InstantSTT", .swift),
     plugin("InstantLLM", .swift),
     plugin("InstantTTS", .swift),
@@ -109,7 +113,8 @@ let package = Package(
         module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
-            name: "Host", dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
+            name: "Host",
+            dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // Benchmarks of the modules above (each folder has a `run.py`).
@@ -117,7 +122,8 @@ let package = Package(
             name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
-            name: "PluginLineBenchmark", dependencies: ["Providers", "Calls", "JSON"], path: "Benchmarks/plugin-line/Sources",
+            name: "PluginLineBenchmark", dependencies: ["Providers", "Calls", "JSON"],
+            path: "Benchmarks/plugin-line/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
             name: "DetectorFloor", dependencies: ["Providers"], path: "Benchmarks/detector-floor",

@@ -1,8 +1,9 @@
 // Callers: N calls over SIP and RTP from one thread, each speaking a recorded track for ever, all of them timed.
 //
 // Our own and not sipp or baresip, because a figure about lateness needs the kernel's time of every packet that comes
-// back, and an ear: for each call, when its caller began and ceased to speak and when the agent was heard. The signalling
-// is the least that RFC 3261 wants of a caller (INVITE, ACK, BYE, answers to requests within the dialog), over UDP.
+// back, and an ear: for each call, when its caller began and ceased to speak and when the agent was heard. The
+// signalling is the least that RFC 3261 wants of a caller (INVITE, ACK, BYE, answers to requests within the dialog),
+// over UDP.
 //
 // usage: callers SIP-PORT TRACK.ulaw MARKS CALLS-MAX EVENTS-FILE NAME
 //   TRACK   µ-law, whole frames of 160; MARKS has a byte for each frame, '1' where somebody speaks

@@ -1,5 +1,6 @@
-// When a detector without any delay would have known: the host's own energy detector and gate, fed with a recording frame
-// by frame, each frame the moment it ends. What a call takes longer than this is the host's time and not the detector's.
+// When a detector without any delay would have known: the host's own energy detector and gate, fed with a recording
+// frame by frame, each frame the moment it ends. What a call takes longer than this is the host's time and not the
+// detector's.
 //
 // The recording is a loop. It is fed twice, and the second pass is told, when the detector knows the line's noise.
 //

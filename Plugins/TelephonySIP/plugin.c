@@ -154,7 +154,8 @@ static vc_status provider_create(const vc_create *request, vc_self *self, vc_err
     provider->media = host->service(VC_SERVICE_MEDIA);
     provider->handle = request->provider;
     snprintf(provider->name, sizeof provider->name, "%.*s",
-             (int)(request->name.length < 63 ? request->name.length : 63), request->name.data ? request->name.data : "");
+             (int)(request->name.length < 63 ? request->name.length : 63),
+             request->name.data ? request->name.data : "");
     provider->ordered_tail = &provider->ordered;
     pthread_mutex_init(&provider->lock, NULL);
     provider->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

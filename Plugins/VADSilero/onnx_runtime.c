@@ -1,3 +1,5 @@
+// Finds the runtime and asks it for the one version of its table that the header declares; what is missing has a
+// sentence with the mend.
 // SPDX-License-Identifier: Apache-2.0
 #include "onnx_runtime.h"
 

@@ -1,3 +1,5 @@
+// What needs _GNU_SOURCE, kept out of the sight of Swift: datagrams in batches, names and priorities of threads.
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

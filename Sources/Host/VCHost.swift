@@ -32,7 +32,8 @@ enum VCHost {
             words = words.dropFirst()
             guard let command = commands.first(where: { $0.name == name }) else {
                 if let hidden = InnerCommands.run(name, words) { return hidden }
-                let hint = Spelling.nearest(to: name, among: commands.map { $0.name }).map { "; did you mean \($0)?" } ?? ""
+                let hint =
+                    Spelling.nearest(to: name, among: commands.map { $0.name }).map { "; did you mean \($0)?" } ?? ""
                 return usage("there is no command \(name)\(hint)")
             }
             return start(command, words)
@@ -98,7 +99,7 @@ protocol Command: Sendable {
     /// The whole text of `vchost help NAME`.
     static var help: String { get }
 
-    /// Does it, with the words behind the name. Returns the exit status; throws `UsageError` for words that make no sense,
-    /// and any other error for what could not be done.
+    /// Does it, with the words behind the name. Returns the exit status; throws `UsageError` for words that make no
+    /// sense, and any other error for what could not be done.
     static func run(_ words: [String]) throws -> Int32
 }

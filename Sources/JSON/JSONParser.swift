@@ -82,7 +82,9 @@ struct JSONParser {
             case UInt8(ascii: "\""):
                 let rest = UnsafeBufferPointer(rebasing: bytes[start..<index])
                 let whole = text.map { $0 + rest } ?? Array(rest)
-                guard let valid = String(validating: whole, as: UTF8.self) else { throw error("a string that is not UTF-8") }
+                guard let valid = String(validating: whole, as: UTF8.self) else {
+                    throw error("a string that is not UTF-8")
+                }
                 index += 1
                 return valid
             case UInt8(ascii: "\\"):

@@ -1,4 +1,5 @@
-// The way back to text. Keys are written in order, so that equal values have equal texts and can be hashed and compared.
+// The way back to text. Keys are written in order, so that equal values have equal texts and can be hashed and
+// compared.
 
 extension JSONValue {
     /// The document as compact text.

@@ -1,8 +1,8 @@
 // The layout of every struct of the contract, member by member.
 //
-// The numbers are written down here and never computed: a plugin that was built last year has them in its code. A change
-// that moves a member stops the build. To append one, add its line and the new size; nothing else may change. x86-64 and
-// arm64 agree on all of them (LP64, natural alignment), so there is one table.
+// The numbers are written down here and never computed: a plugin that was built last year has them in its code. A
+// change that moves a member stops the build. To append one, add its line and the new size; nothing else may change.
+// x86-64 and arm64 agree on all of them (LP64, natural alignment), so there is one table.
 //
 // The script `scripts/abi-check` compiles this file with every compiler and standard that an author may use.
 

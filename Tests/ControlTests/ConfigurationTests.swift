@@ -23,7 +23,8 @@ struct INIFileTests {
 
     @Test("An indented line goes on with the value above it")
     func continuation() {
-        #expect(values("[x]\nprompt = You are\n  a clinic.\nname = y") == ["x/prompt": "You are\na clinic.", "x/name": "y"])
+        #expect(
+            values("[x]\nprompt = You are\n  a clinic.\nname = y") == ["x/prompt": "You are\na clinic.", "x/name": "y"])
     }
 
     @Test("Values are inserted, and a doubled percent sign is one")
@@ -64,7 +65,9 @@ struct ConfigurationTests {
         let configuration = load(text, ["VCHOST__MEDIA__PORT_MAX": "31999"])
         #expect(configuration.setting("media", "bind_address").source == .builtIn)
         #expect(configuration.setting("media", "port_min").source == .file(path: "vchost.ini", line: 2))
-        #expect(configuration.setting("media", "port_max") == Setting("31999", from: .environment("VCHOST__MEDIA__PORT_MAX")))
+        #expect(
+            configuration.setting("media", "port_max")
+                == Setting("31999", from: .environment("VCHOST__MEDIA__PORT_MAX")))
         #expect(configuration.integer("media", "port_max") == 31999)
         #expect(configuration.problems.isEmpty)
     }

@@ -98,7 +98,8 @@ struct ArgumentsTests {
 
     @Test("Values stand behind an option or an equals sign, and the last one counts")
     func values() throws {
-        let arguments = try Arguments(["show", "--config", "a", "--config=b", "--json", "--", "--x"], options: Self.options)
+        let arguments = try Arguments(
+            ["show", "--config", "a", "--config=b", "--json", "--", "--x"], options: Self.options)
         #expect(arguments["--config"] == "b")
         #expect(arguments.has("--json"))
         #expect(arguments.positional == ["show", "--x"])

@@ -71,7 +71,9 @@ struct RTPPacketTests {
     func randomBytes() {
         var random = SplitMix(seed: 1)
         for _ in 0..<20_000 {
-            var bytes = (0..<Int.random(in: 0...60, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            var bytes = (0..<Int.random(in: 0...60, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
             if !bytes.isEmpty { bytes[0] = bytes[0] & 0x3F | 0x80 }
             if let packet = try? parse(bytes) { #expect(packet.payloadOffset + packet.payloadCount <= bytes.count) }
             _ = bytes.withUnsafeBytes { RTCPReception(parsing: $0, about: 1) }
@@ -82,7 +84,8 @@ struct RTPPacketTests {
     func report() throws {
         let reporter = RTCPReporter(seed: 1)
         let block = RTCPReportBlock(
-            ssrc: 77, fractionLost: 12, cumulativeLost: -3, extendedHighestSequence: 0x1_0005, jitter: 40, lastReport: 0,
+            ssrc: 77, fractionLost: 12, cumulativeLost: -3, extendedHighestSequence: 0x1_0005, jitter: 40,
+            lastReport: 0,
             delaySinceLastReport: 0)
         var bytes = [UInt8](repeating: 0, count: RTCPReporter.byteLimit)
         let count = bytes.withUnsafeMutableBytes {
@@ -131,7 +134,8 @@ struct RTPPacketTests {
     @Test("The opinion score follows the simplified E-model")
     func opinionScore() {
         func score(_ delay: Double, _ loss: Double, _ robustness: Double) -> Double {
-            (StreamStatistics.meanOpinionScore(oneWayDelayMs: delay, lossPercent: loss, lossRobustness: robustness) * 100)
+            (StreamStatistics.meanOpinionScore(oneWayDelayMs: delay, lossPercent: loss, lossRobustness: robustness)
+                * 100)
                 .rounded() / 100
         }
         #expect(score(100, 0, 25.1) == 4.36)

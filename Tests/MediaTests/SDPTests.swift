@@ -172,7 +172,8 @@ struct SDPTests {
         #expect(text.contains("m=audio 40000 RTP/AVP 0 8 111 101\r\n"))
         #expect(text.contains("a=rtpmap:101 telephone-event/8000\r\n"))
         let agreed = try ours.accept(
-            answer: offer("m=audio 4000 RTP/AVP 111 97\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:97 telephone-event/8000\r\n"))
+            answer: offer(
+                "m=audio 4000 RTP/AVP 111 97\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:97 telephone-event/8000\r\n"))
         #expect(agreed.codec == .opus && agreed.sendPayloadType == 111)
         // Each side sends with the numbers that the other listed.
         #expect(agreed.sendEventPayloadType == 97 && agreed.receiveEventPayloadType == 101)
@@ -182,7 +183,9 @@ struct SDPTests {
     func badAnswers() {
         var ours = negotiator()
         let good = offer("m=audio 4000 RTP/AVP 0\r\n")
-        #expect { try ours.accept(answer: good) } throws: { if case SDPError.unexpected? = $0 as? SDPError { true } else { false } }
+        #expect { try ours.accept(answer: good) } throws: {
+            if case SDPError.unexpected? = $0 as? SDPError { true } else { false }
+        }
         _ = ours.offer()
         #expect { try ours.accept(answer: offer("m=audio 0 RTP/AVP 0\r\n")) } throws: {
             if case SDPError.noCommonCodec? = $0 as? SDPError { true } else { false }

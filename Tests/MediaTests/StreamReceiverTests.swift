@@ -125,7 +125,8 @@ struct StreamReceiverTests {
         let rig = Rig()
         var arrivals: [(index: Int, at: Int64)] = []
         for index in 0..<3_000 {
-            let jitter = index < 1_000 ? Double.random(in: 0...90, using: &random) : Double.random(in: 0...5, using: &random)
+            let jitter =
+                index < 1_000 ? Double.random(in: 0...90, using: &random) : Double.random(in: 0...5, using: &random)
             arrivals.append((index, Int64(index) * Self.frameNs + Int64(jitter * 1e6)))
         }
         arrivals.sort { $0.at < $1.at }

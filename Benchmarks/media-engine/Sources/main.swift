@@ -58,7 +58,8 @@ func residentKB() -> Int {
 func run() throws {
     let arguments = CommandLine.arguments
     let isPausing = arguments.last == "pause"
-    guard arguments.count == (isPausing ? 6 : 5), let streamCount = Int(arguments[1]), let seconds = Int(arguments[2]) else {
+    guard arguments.count == (isPausing ? 6 : 5), let streamCount = Int(arguments[1]), let seconds = Int(arguments[2])
+    else {
         fail("usage: MediaBenchmark STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE [pause]")
     }
     var peers: [String] = []

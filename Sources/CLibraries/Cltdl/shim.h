@@ -1,1 +1,2 @@
+// libltdl, the loader of plugins.
 #include <ltdl.h>

@@ -1,1 +1,2 @@
+// libwebsockets, and what Swift needs beside its headers.
 #include "lws_shim.h"

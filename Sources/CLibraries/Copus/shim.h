@@ -1,1 +1,2 @@
+// libopus, for calls that are not G.711.
 #include <opus.h>

@@ -1,1 +1,2 @@
+// speexdsp, for its resampler.
 #include <speex/speex_resampler.h>

@@ -86,7 +86,8 @@ public struct Language: Sendable, Equatable {
         ],
         hangingWords: [
             "ve", "veya", "ya da", "ama", "fakat", "çünkü", "için", "ile", "bir", "bu", "şu", "o", "de", "da", "ki",
-            "eğer", "benim", "senin", "sizin", "bizim", "onun", "şey", "yani", "hani", "ııı", "eee", "en", "daha", "gibi",
+            "eğer", "benim", "senin", "sizin", "bizim", "onun", "şey", "yani", "hani", "ııı", "eee", "en", "daha",
+            "gibi",
             "kadar",
         ],
         digitWords: ["sıfır", "bir", "iki", "üç", "dört", "beş", "altı", "yedi", "sekiz", "dokuz", "çift"],

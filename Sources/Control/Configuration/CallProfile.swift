@@ -38,7 +38,8 @@ public struct CallProfile: Sendable {
         self.policy = policy
     }
 
-    /// Whether the profile answers for `callee`, an address as the protocol writes it: "sip:desk@example.org", "+9021...".
+    /// Whether the profile answers for `callee`, an address as the protocol writes it: "sip:desk@example.org",
+    /// "+9021...".
     public func answers(_ callee: String) -> Bool {
         let user = Self.user(of: callee)
         return patterns.contains { Self.matches($0[...], user[...]) || Self.matches($0[...], callee[...]) }

@@ -1,8 +1,8 @@
 // What the host works with: the file, overridden by the environment, with everything that is wrong about both.
 //
-// Loading never fails half-way. All problems are collected, so that `vchost config check` shows each with its place, and
-// the host refuses to start on errors only, with the same text. Values stay text here; whoever uses one asks for its type,
-// and providers' values are typed by the schema in their plugin's manifest.
+// Loading never fails half-way. All problems are collected, so that `vchost config check` shows each with its place,
+// and the host refuses to start on errors only, with the same text. Values stay text here; whoever uses one asks for
+// its type, and providers' values are typed by the schema in their plugin's manifest.
 
 public struct Configuration: Sendable {
     public struct Section: Sendable {
@@ -30,7 +30,9 @@ public struct Configuration: Sendable {
             SettingProblem(.error, .file(path: $0.path, line: $0.line), $0.message)
         }
         for section in file.sections {
-            let settings = section.entries.map { ($0.key, Setting($0.value, from: .file(path: file.path, line: $0.line))) }
+            let settings = section.entries.map {
+                ($0.key, Setting($0.value, from: .file(path: file.path, line: $0.line)))
+            }
             let merged = Dictionary(settings, uniquingKeysWith: { first, _ in first })
             if let index = sections.firstIndex(where: { $0.name == section.name }) {
                 sections[index].settings.merge(merged) { first, _ in first }
@@ -161,7 +163,8 @@ public struct Configuration: Sendable {
             problems.append(
                 SettingProblem(
                     .warning, setting.source,
-                    "the comment behind \(key.name) belongs to the value in this format; it was ignored, give it a line of its own"))
+                    "the comment behind \(key.name) belongs to the value in this format; it was ignored, "
+                        + "give it a line of its own"))
             return
         }
         problems.append(SettingProblem(.error, setting.source, "[\(sections[section].name)] \(objection)"))

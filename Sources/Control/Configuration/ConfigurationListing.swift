@@ -13,7 +13,8 @@ public struct ConfigurationListing: Sendable {
 
     public let rows: [Row]
 
-    /// The host's own sections with all their keys, and providers' with those of their schema and those that were given.
+    /// The host's own sections with all their keys, and providers' with those of their schema and those that were
+    /// given.
     public init(_ configuration: Configuration, _ review: ConfigurationReview) {
         var rows: [Row] = []
         func add(_ section: String, keys: [SettingKey]) {
@@ -41,8 +42,8 @@ public struct ConfigurationListing: Sendable {
         self.rows = rows
     }
 
-    /// Secrets are named and not written into the file; where a plugin takes one in plain text all the same (a softphone's
-    /// password in a test configuration), it is not shown.
+    /// Secrets are named and not written into the file; where a plugin takes one in plain text all the same (a
+    /// softphone's password in a test configuration), it is not shown.
     private static func masked(_ value: String, _ key: String) -> String {
         let isSecret = ["password", "users", "api_key", "token"].contains { key.hasSuffix($0) }
         return isSecret && !value.isEmpty ? "(hidden)" : value

@@ -1,8 +1,8 @@
 // The configuration against the plugins that are there: every provider's section typed by its manifest, every profile's
 // names found, every secret in place.
 //
-// `vchost config check` prints what this finds and the host starts with what it made; so a configuration that passes the
-// check is the one that runs.
+// `vchost config check` prints what this finds and the host starts with what it made; so a configuration that passes
+// the check is the one that runs.
 
 import Glibc
 import JSON
@@ -31,7 +31,8 @@ public struct ConfigurationReview: Sendable {
         self.configuration = configuration
         self.registry = registry
         problems = configuration.problems
-        for section in configuration.sections where SettingKey.providerKinds.contains(section.kind) && section.name != section.kind {
+        for section in configuration.sections
+        where SettingKey.providerKinds.contains(section.kind) && section.name != section.kind {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
@@ -47,7 +48,9 @@ public struct ConfigurationReview: Sendable {
     private mutating func review(_ section: Configuration.Section, _ environment: [String: String]) {
         guard let named = section.settings["plugin"], !named.text.isEmpty else {
             problems.append(
-                SettingProblem(.error, section.source, "[\(section.name)] names no plugin; add `plugin = NAME`, one of `vchost plugins list`"))
+                SettingProblem(
+                    .error, section.source,
+                    "[\(section.name)] names no plugin; add `plugin = NAME`, one of `vchost plugins list`"))
             return
         }
         guard let kind = PluginKind(rawValue: "vc.\(section.kind)/1") else { return }
@@ -56,7 +59,8 @@ public struct ConfigurationReview: Sendable {
         for (key, setting) in section.settings where key != "plugin" { given[key] = setting.text }
         given = stripped(given, section, declaration.configuration)
         do throws(Providers.ConfigurationError) {
-            let value = try declaration.configuration.apply(to: given, over: plugin.sidecar.settings[declaration.id] ?? [:])
+            let value = try declaration.configuration.apply(
+                to: given, over: plugin.sidecar.settings[declaration.id] ?? [:])
             providers.append(
                 ProviderSection(
                     name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value))
@@ -77,7 +81,8 @@ public struct ConfigurationReview: Sendable {
             if let declaration = plugin.provider(kind) { return (plugin, declaration) }
             let offers = plugin.manifest.providers.map(\.kind).joined(separator: ", ")
             problems.append(
-                SettingProblem(.error, named.source, "[\(section.name)] \(name) provides \(offers) and no \(kind.rawValue)"))
+                SettingProblem(
+                    .error, named.source, "[\(section.name)] \(name) provides \(offers) and no \(kind.rawValue)"))
         } else if let provider = registry.plugins.lazy.compactMap({ plugin in
             plugin.provider(kind, id: name).map { (plugin, $0) }
         }).first {
@@ -88,7 +93,9 @@ public struct ConfigurationReview: Sendable {
             let names = registry.plugins.filter { $0.provider(kind) != nil }.map { Self.stem($0.path) }
             let hint = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
             problems.append(
-                SettingProblem(.error, named.source, "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"))
+                SettingProblem(
+                    .error, named.source, "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"
+                ))
         }
         return nil
     }
@@ -104,7 +111,8 @@ public struct ConfigurationReview: Sendable {
             else { continue }
             given[key] = bare
             problems.append(
-                SettingProblem(.warning, setting.source, "the comment behind \(key) was ignored; give it a line of its own"))
+                SettingProblem(
+                    .warning, setting.source, "the comment behind \(key) was ignored; give it a line of its own"))
         }
         return given
     }
@@ -118,10 +126,12 @@ public struct ConfigurationReview: Sendable {
                 let objection =
                     plugin.manifest.secrets.contains(name)
                     ? missing(name, environment)
-                    : "\(plugin.id) has no such secret; its manifest lists \(plugin.manifest.secrets.joined(separator: ", "))"
+                    : "\(plugin.id) has no such secret; its manifest lists "
+                        + plugin.manifest.secrets.joined(separator: ", ")
                 guard let objection else { continue }
                 problems.append(
-                    SettingProblem(.error, setting.source, "[\(section.name)] \(key): the secret \(name): \(objection)"))
+                    SettingProblem(
+                        .error, setting.source, "[\(section.name)] \(key): the secret \(name): \(objection)"))
             }
         }
     }
@@ -130,9 +140,12 @@ public struct ConfigurationReview: Sendable {
     private func missing(_ name: String, _ environment: [String: String]) -> String? {
         let reference = configuration.secretReference(name)
         if reference.hasPrefix("env:") {
-            return environment[String(reference.dropFirst(4))] == nil ? "the variable \(reference.dropFirst(4)) is not set" : nil
+            let variable = String(reference.dropFirst(4))
+            return environment[variable] == nil ? "the variable \(variable) is not set" : nil
         }
-        guard reference.hasPrefix("file:") else { return "[secrets] \(name.lowercased()) is neither env:NAME nor file:PATH" }
+        guard reference.hasPrefix("file:") else {
+            return "[secrets] \(name.lowercased()) is neither env:NAME nor file:PATH"
+        }
         let path = String(reference.dropFirst(5))
         return access(path, R_OK) == 0 ? nil : "\(path) cannot be read: \(String(cString: strerror(errno)))"
     }
@@ -155,12 +168,15 @@ public struct ConfigurationReview: Sendable {
                     Spelling.nearest(to: name, among: known).map { "did you mean \($0)?" }
                     ?? (known.isEmpty ? "write a section [\(kind).NAME]" : "there are \(known.joined(separator: ", "))")
                 problems.append(
-                    SettingProblem(.error, setting.source, "[\(profile.name)] \(kind): there is no section [\(name)]; \(hint)"))
+                    SettingProblem(
+                        .error, setting.source, "[\(profile.name)] \(kind): there is no section [\(name)]; \(hint)"))
             }
         }
         for kind in ["stt", "llm", "tts"] where configuration.list(profile.name, kind).isEmpty {
             problems.append(
-                SettingProblem(.error, profile.source, "[\(profile.name)] has no \(kind); name at least one section [\(kind).NAME]"))
+                SettingProblem(
+                    .error, profile.source, "[\(profile.name)] has no \(kind); name at least one section [\(kind).NAME]"
+                ))
         }
     }
 

@@ -1,10 +1,11 @@
-// The INI dialect of the systems that vchost replaces: Python's configparser, because their files must be read unchanged.
+// The INI dialect of the systems that vchost replaces: Python's configparser, because their files must be read
+// unchanged.
 //
 // Section names keep their case, key names do not; [DEFAULT] is inherited by every section; `=` and `:` both assign; a
 // line that is indented goes on with the value above it; `%(name)s` inserts another value and `%%` is a percent sign. A
 // `#` or `;` begins a comment only at the beginning of a line: what follows a value on its line belongs to the value.
-// Files in the field have comments there all the same, so whoever reads a number, a switch or an address strips them and
-// says so (`ConfigurationValue`).
+// Files in the field have comments there all the same, so whoever reads a number, a switch or an address strips them
+// and says so (`Setting.withoutTrailingComment`).
 //
 // Unlike configparser the reader goes on after an error, and every value knows its line: an operator with five mistakes
 // should hear of five.
@@ -107,7 +108,8 @@ public struct INIFile: Sendable {
         let section = sections.count - 1
         if let twin = sections[section].entries.first(where: { $0.key == key }) {
             mistakes.append(
-                mistake(number, "\(key) is set a second time in [\(sections[section].name)], first in line \(twin.line)"))
+                mistake(
+                    number, "\(key) is set a second time in [\(sections[section].name)], first in line \(twin.line)"))
         }
         let value = String(content[content.index(after: separator)...].trimmed)
         sections[section].entries.append(Entry(key: key, value: value, line: number))

@@ -32,7 +32,8 @@ public struct SettingKey: Sendable {
         case .text, .path, .list: nil
         case .integer(let range):
             if let number = Int(text) {
-                range.contains(number) ? nil : "\(name) is \(number); it must be from \(range.lowerBound) to \(range.upperBound)"
+                range.contains(number)
+                    ? nil : "\(name) is \(number); it must be from \(range.lowerBound) to \(range.upperBound)"
             } else {
                 "\(name) is \"\(text)\"; it must be a whole number"
             }
@@ -67,14 +68,14 @@ extension SettingKey {
     ]
 
     static let host: [SettingKey] = [
-        SettingKey("log_level", .choice(["debug", "info", "warning", "error"]), "info", "The least level that is logged."),
+        SettingKey("log_level", .choice(["debug", "info", "warning", "error"]), "info", "The least level logged."),
         SettingKey("log_format", .choice(["text", "json"]), "text", "Lines for people, or one JSON object a line."),
         SettingKey("calls_max", .integer(1...100_000), "500", "Calls at a time; more are declined with 503."),
         SettingKey("retry_after_s", .integer(0...3600), "5", "What a declined caller is told to wait."),
-        SettingKey("default_profile", .text, "", "The profile for calls that no profile's `match` takes; else the first."),
+        SettingKey("default_profile", .text, "", "The profile for calls that no `match` takes; else the first."),
         SettingKey("plugin_cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
-        SettingKey("events_socket", .path, "", "A Unix socket that tells what happens in calls, one JSON object a line."),
-        SettingKey("clips", .path, "", "Pre-rendered sentences, LANGUAGE/NAME.wav; a tone is played for those missing."),
+        SettingKey("events_socket", .path, "", "A Unix socket that tells of calls, one JSON object a line."),
+        SettingKey("clips", .path, "", "Rendered sentences, LANGUAGE/NAME.wav; tones for those missing."),
         SettingKey("recordings", .path, "", "A directory for two-sided recordings of all calls; none when empty."),
     ]
 
@@ -97,16 +98,16 @@ extension SettingKey {
         SettingKey("turn", .text, "", "An end-of-turn detector, or none."),
         SettingKey("prompt", .text, "", "What the language model is told about its role."),
         SettingKey("greeting", .text, "", "What the agent says first; it waits for the caller when empty."),
-        SettingKey("greeting_protected", .flag, "no", "Whether the greeting is said to its end, whatever the caller does."),
-        SettingKey("end_of_turn_ms", .integer(100...3000), "320", "Silence that ends a turn whose words look complete."),
+        SettingKey("greeting_protected", .flag, "no", "Say the greeting to its end, whatever the caller does."),
+        SettingKey("end_of_turn_ms", .integer(100...3000), "320", "Silence that ends a turn of complete words."),
         SettingKey("end_of_turn_max_ms", .integer(200...6000), "700", "Silence that ends any turn."),
         SettingKey("digits_ms", .integer(300...6000), "1500", "Silence that ends a turn in which digits are dictated."),
         SettingKey("early_start", .flag, "yes", "Ask the language model before the end of the turn is certain."),
         SettingKey("barge_in", .flag, "yes", "Whether the caller can interrupt the agent."),
-        SettingKey("barge_in_ms", .integer(60...2000), "350", "Speech of this length interrupts the agent without words."),
+        SettingKey("barge_in_ms", .integer(60...2000), "350", "Sound of this length interrupts without words."),
         SettingKey("resume_ms", .integer(200...5000), "800", "A false alarm lets the agent go on after this time."),
-        SettingKey("no_input_ms", .integer(1000...120_000), "8000", "Silence before the agent asks whether anybody is there."),
-        SettingKey("bridge_ms", .integer(500...10_000), "1200", "Silence while the agent thinks before \"one moment, please\"."),
+        SettingKey("no_input_ms", .integer(1000...120_000), "8000", "Silence before \"are you still there?\"."),
+        SettingKey("bridge_ms", .integer(500...10_000), "1200", "Silence before \"one moment, please\"."),
         SettingKey("call_max_s", .integer(10...86_400), "3600", "The longest call."),
     ]
 }

@@ -1,7 +1,7 @@
 // What a call leaves behind, told to the log and to whoever watches the event socket.
 //
-// One line of JSON for each entry of the ledger, with the call's id and the id that the protocol gave it, so that the far
-// end of a call (`vchost call`) can find its own. Times are nanoseconds of the host's one clock.
+// One line of JSON for each entry of the ledger, with the call's id and the id that the protocol gave it, so that the
+// far end of a call (`vchost call`) can find its own. Times are nanoseconds of the host's one clock.
 //
 // The words of callers go to the event socket, whose reader the operator has let in, and to the log at debug only.
 
@@ -54,7 +54,10 @@ extension LedgerEntry {
     var json: [String: JSONValue] {
         switch self {
         case .stage(let turn, let stage, let at):
-            ["event": "stage", "turn": number(turn), "stage": .string("\(stage)"), "atNs": .integer(Int64(at.nanoseconds))]
+            [
+                "event": "stage", "turn": number(turn), "stage": .string("\(stage)"),
+                "atNs": .integer(Int64(at.nanoseconds)),
+            ]
         case .bargeIn(let turn, let heard): ["event": "bargeIn", "turn": number(turn), "heard": .string(heard)]
         case .falseAlarm(let turn, let pausedMs):
             ["event": "falseAlarm", "turn": number(turn), "pausedMs": number(pausedMs)]

@@ -1,4 +1,5 @@
-// What happens in the calls of a running host, for whoever wants to watch: a Unix socket that sends one JSON object a line.
+// What happens in the calls of a running host, for whoever wants to watch: a Unix socket that sends one JSON object a
+// line.
 //
 // A socket of the file system and not a port, because its permissions are the file's, and a transcript is nobody else's
 // business. Watchers only read; what they write is ignored. A watcher that reads too slowly is cut off instead of being
@@ -45,10 +46,12 @@ public final class EventSocket: Sendable {
         address.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         guard path.utf8.count < capacity else {
-            throw SettingsError(.invalid, "events_socket: \(path) is longer than the \(capacity - 1) bytes of a socket's path")
+            throw SettingsError(
+                .invalid, "events_socket: \(path) is longer than the \(capacity - 1) bytes of a socket's path")
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        listener = socket(
+            AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         wake = eventfd(0, Int32(EFD_NONBLOCK) | Int32(EFD_CLOEXEC))
         unlink(path)
         let bound = withUnsafePointer(to: &address) {
@@ -100,9 +103,14 @@ public final class EventSocket: Sendable {
         while true {
             var polled = state.withLock { state -> [pollfd]? in
                 if state.isStopping { return nil }
-                return [pollfd(fd: wake, events: Int16(POLLIN), revents: 0), pollfd(fd: listener, events: Int16(POLLIN), revents: 0)]
+                return [
+                    pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
+                    pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+                ]
                     + state.watchers.map {
-                        pollfd(fd: $0.descriptor, events: Int16($0.waiting.isEmpty ? POLLIN : POLLIN | POLLOUT), revents: 0)
+                        pollfd(
+                            fd: $0.descriptor, events: Int16($0.waiting.isEmpty ? POLLIN : POLLIN | POLLOUT), revents: 0
+                        )
                     }
             }
             guard polled != nil else { break }

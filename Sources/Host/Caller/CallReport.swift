@@ -32,7 +32,9 @@ struct CallReport {
         case "failover":
             say("          \(event["from"]?.string ?? "?") failed: \(event["reason"]?.string ?? "")")
         case "turn":
-            guard let waterfall = Waterfall(event), !waterfalls.contains(where: { $0.turn == waterfall.turn }) else { return }
+            guard let waterfall = Waterfall(event), !waterfalls.contains(where: { $0.turn == waterfall.turn }) else {
+                return
+            }
             waterfalls.append(waterfall)
             say(waterfall.drawn().joined(separator: "\n") + "\n")
         case "ended": isComplete = true
@@ -79,7 +81,9 @@ struct CallReport {
     private func summarise(
         _ results: [CallRun.TurnResult], _ problems: [String], _ median: Int?, _ recording: String?
     ) {
-        if let median { say("response, end of speech to first packet: median \(median) ms of \(waterfalls.count) turns") }
+        if let median {
+            say("response, end of speech to first packet: median \(median) ms of \(waterfalls.count) turns")
+        }
         for result in results {
             if let answer = result.answerMs { say("  \(pad(result.id)) answer heard after \(answer) ms") }
             if let silenced = result.silencedMs { say("  \(pad(result.id)) silenced the agent within \(silenced) ms") }
@@ -94,14 +98,17 @@ struct CallReport {
     }
 
     private func json(
-        _ outcome: CallRun.Outcome, _ results: [CallRun.TurnResult], _ problems: [String], _ median: Int?, _ recording: String?
+        _ outcome: CallRun.Outcome, _ results: [CallRun.TurnResult], _ problems: [String], _ median: Int?,
+        _ recording: String?
     ) -> JSONValue {
         func number(_ value: Int?) -> JSONValue { value.map { .integer(Int64($0)) } ?? .null }
         return [
             "outcome": .string("\(outcome)"), "problems": .array(problems.map { .string($0) }),
             "medianResponseMs": number(median), "recording": recording.map { .string($0) } ?? .null,
             "turns": .array(
-                results.map { ["id": .string($0.id), "answerMs": number($0.answerMs), "silencedMs": number($0.silencedMs)] }),
+                results.map {
+                    ["id": .string($0.id), "answerMs": number($0.answerMs), "silencedMs": number($0.silencedMs)]
+                }),
             "events": .array(events),
         ]
     }

@@ -57,7 +57,8 @@ struct CallRun: ~Copyable {
                     script.answered(at: nowNs())
                 case .hungUp(let cause, let code, let reason):
                     guard isAnswered else {
-                        return .notAnswered("\(cause)\(code == 0 ? "" : ", \(code)")\(reason.isEmpty ? "" : " \(reason)")")
+                        return .notAnswered(
+                            "\(cause)\(code == 0 ? "" : ", \(code)")\(reason.isEmpty ? "" : " \(reason)")")
                     }
                     return .ended(byAgent: !hasHungUp)
                 case .lost(let failure): return .notAnswered(failure.message)
@@ -99,7 +100,8 @@ struct CallRun: ~Copyable {
             case .ended(let at):
                 script.agent(speaks: false, at: at)
                 if let index = interrupted {
-                    results[index].silencedMs = Int((max(at, results[index].saidFromNs) - results[index].saidFromNs) / 1_000_000)
+                    results[index].silencedMs = Int(
+                        (max(at, results[index].saidFromNs) - results[index].saidFromNs) / 1_000_000)
                     interrupted = nil
                 }
             case nil: break

@@ -1,5 +1,5 @@
-// What the caller of `vchost call` will say: files named on the command line, or the turns of a script with what each is
-// expected to be understood as. The format of a script is described in services/demo/README.md.
+// What the caller of `vchost call` will say: files named on the command line, or the turns of a script with what each
+// is expected to be understood as. The format of a script is described in services/demo/README.md.
 
 import Control
 import JSON
@@ -23,7 +23,8 @@ struct CallerPlan {
     init(saying files: [String]) throws {
         turns = try files.map { file in
             Turn(
-                id: String(file.split(separator: "/").last ?? ""), wav: try WAVFile(path: file), rule: .afterAgentQuiet(ms: 800),
+                id: String(file.split(separator: "/").last ?? ""), wav: try WAVFile(path: file),
+                rule: .afterAgentQuiet(ms: 800),
                 timeoutMs: 15_000, words: "", hears: [])
         }
     }

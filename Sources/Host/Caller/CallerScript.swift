@@ -1,8 +1,8 @@
 // When the caller of `vchost call` speaks: a machine of plain values, told what the agent does and what time it is.
 //
-// A person on the telephone does one of two things: waits until the other has finished, or interrupts. So each turn of a
-// script has one of two rules, and a limit after which it is spoken all the same, because a call in which both wait for
-// each other would show nothing.
+// A person on the telephone does one of two things: waits until the other has finished, or interrupts. So each turn of
+// a script has one of two rules, and a limit after which it is spoken all the same, because a call in which both wait
+// for each other would show nothing.
 
 /// One thing that the caller says.
 struct CallerTurn: Equatable {

@@ -2,8 +2,8 @@
 //
 //     end of speech ─► end of turn ─► final text ─► first token ─► first clause ─► first audio ─► first packet
 //
-// Stages may come before the end of the turn was decided, when the recogniser or the model was started early; a bar then
-// begins left of where the one above it ended, which is just what an early start looks like.
+// Stages may come before the end of the turn was decided, when the recogniser or the model was started early; a bar
+// then begins left of where the one above it ended, which is just what an early start looks like.
 
 import JSON
 
@@ -61,7 +61,8 @@ struct Waterfall {
             let width = max(1, (span.toMs - start) * columns / (end - start) - left)
             let bar = String(repeating: " ", count: left) + String(repeating: "▇", count: width)
             return "    " + Self.pad(span.title, titleWidth) + "  " + Self.pad(span.owner, ownerWidth) + "  "
-                + Self.pad(bar, columns + 1) + String(repeating: " ", count: max(0, 6 - "\(span.toMs)".count)) + "\(span.toMs) ms"
+                + Self.pad(bar, columns + 1) + String(repeating: " ", count: max(0, 6 - "\(span.toMs)".count))
+                + "\(span.toMs) ms"
         }
     }
 

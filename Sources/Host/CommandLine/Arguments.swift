@@ -1,7 +1,7 @@
 // The words behind a command: options that were declared, and the rest in their order.
 //
-// `--name value` and `--name=value` are the same, `--` ends the options. What was not declared is refused with the nearest
-// name that was, because a misspelt option that is ignored costs an operator an hour.
+// `--name value` and `--name=value` are the same, `--` ends the options. What was not declared is refused with the
+// nearest name that was, because a misspelt option that is ignored costs an operator an hour.
 
 import Control
 

@@ -24,9 +24,9 @@ enum CallCommand: Command {
         usage: vchost call sip:USER@HOST[:PORT] --say FILE.wav [--record OUT.wav] [--watch SOCKET] [--json]
                vchost call sip:USER@HOST[:PORT] --script FILE.json --sounds DIRECTORY [...]
 
-        Calls, speaks, and shows what was heard and how long each stage of each answer took. The transcript and the stages
-        come from the host that answers, if --watch names its events_socket; how soon the agent was heard, and how soon
-        an interruption silenced it, is measured on the caller's side.
+        Calls, speaks, and shows what was heard and how long each stage of each answer took. The transcript and the
+        stages come from the host that answers, if --watch names its events_socket; how soon the agent was heard, and
+        how soon an interruption silenced it, is measured on the caller's side.
 
         \(Arguments.help(options))
 
@@ -51,7 +51,9 @@ enum CallCommand: Command {
         // Unique to this call: by it the host's events about us are found.
         let from = "caller-" + String(UInt32.random(in: 0 ... .max), radix: 36)
         var watch = arguments["--watch"].flatMap { EventWatch(socket: $0, from: from) }
-        if let path = arguments["--watch"], watch == nil { throw SettingsError(.unreadable, "nobody listens at \(path): is the host up?") }
+        if let path = arguments["--watch"], watch == nil {
+            throw SettingsError(.unreadable, "nobody listens at \(path): is the host up?")
+        }
 
         var report = CallReport(plan: plan, isQuiet: arguments.has("--json"))
         report.begin(target)

@@ -30,7 +30,8 @@ enum ConfigCommand: Command {
 
     static func run(_ words: [String]) throws -> Int32 {
         let arguments = try Arguments(words, options: options)
-        guard let verb = arguments.positional.first, arguments.positional.count == 1, ["check", "show"].contains(verb) else {
+        guard let verb = arguments.positional.first, arguments.positional.count == 1, ["check", "show"].contains(verb)
+        else {
             throw UsageError(message: "say `config check` or `config show`")
         }
         let sources = try ConfigurationSources(config: arguments["--config"], plugins: arguments["--plugins"])
@@ -86,7 +87,8 @@ struct QuietLog: ProviderLog {
 extension SettingProblem {
     var json: JSONValue {
         [
-            "severity": severity == .error ? "error" : "warning", "source": .string("\(source)"), "message": .string(message),
+            "severity": severity == .error ? "error" : "warning", "source": .string("\(source)"),
+            "message": .string(message),
         ]
     }
 }
@@ -106,7 +108,9 @@ enum ProcessEnvironment {
         var next = environ
         while let entry = next.pointee {
             let text = String(cString: entry)
-            if let equals = text.firstIndex(of: "=") { variables[String(text[..<equals])] = String(text[text.index(after: equals)...]) }
+            if let equals = text.firstIndex(of: "=") {
+                variables[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
             next += 1
         }
         return variables

@@ -1,8 +1,8 @@
 // "vc.media/1": the host's media engine, for telephony plugins that only signal.
 //
 // The plugin carries descriptions back and forth; the stream behind them belongs to the host, which finds it by the
-// telephony session that opened it. A plugin that forgets to close its media loses nothing of ours: the stream ends with
-// its session.
+// telephony session that opened it. A plugin that forgets to close its media loses nothing of ours: the stream ends
+// with its session.
 
 import Glibc
 import Media
@@ -81,7 +81,9 @@ public final class MediaService: Sendable {
     }
 
     fileprivate func close(_ handle: vc_handle) -> vc_status {
-        guard let entry = state.withLock({ $0.entries.removeValue(forKey: handle) }) else { return vc_status(VC_E_STALE) }
+        guard let entry = state.withLock({ $0.entries.removeValue(forKey: handle) }) else {
+            return vc_status(VC_E_STALE)
+        }
         entry.stream.close()
         return vc_status(VC_OK)
     }

@@ -3,7 +3,7 @@
 //              datagrams                                                        two readers, each at its own pace
 //   peer ─► socket ─► latch ─► statistics ─► jitter buffer ─► decoder ─┬─► frames ─┬─► the call
 //              │          (who may speak)    (RTP, RFC 3550)     │     │           └─► the detector
-//              │                                                 └─ concealment,   digits, silence ─► events ─► the call
+//              │                                                 └─ concealment,  digits, silence ─► events ─► the call
 //              │                                                    time correction
 //   peer ◄─ socket ◄─ encoder ◄─ playout ◄─ samples ◄── write(samples, epoch) ── the voice
 //                                   ▲  └─► played position ──► the call
@@ -52,11 +52,11 @@ public final class MediaEngine: Sendable {
     /// Throws `MediaError.badAddress` when an address of the configuration is not one.
     public init(configuration: MediaConfiguration) throws(MediaError) {
         guard let bind = SocketAddress(host: configuration.bindAddress, port: 0) else {
-            throw .badAddress("[media] bind = \(configuration.bindAddress)")
+            throw .badAddress("[media] bind_address = \(configuration.bindAddress)")
         }
         let advertisedHost = configuration.advertisedAddress ?? configuration.bindAddress
         guard let advertised = SocketAddress(host: advertisedHost, port: 0), !advertised.isUnspecified else {
-            throw .badAddress("[media] advertise = \(advertisedHost)")
+            throw .badAddress("[media] advertised_address = \(advertisedHost)")
         }
         self.configuration = configuration
         self.advertised = advertised
@@ -154,8 +154,9 @@ public final class MediaEngine: Sendable {
         return MediaStream(engine: self, thread: thread, memory: memory, options: options)
     }
 
-    /// Hands a command to a media thread. The ring is emptied every millisecond; when it is full that thread is starved of
-    /// its processor, and waiting a tick is all that can be done. After `stop` nobody listens, and nothing is lost by it.
+    /// Hands a command to a media thread. The ring is emptied every millisecond; when it is full that thread is starved
+    /// of its processor, and waiting a tick is all that can be done. After `stop` nobody listens, and nothing is lost
+    /// by it.
     func post(_ command: MediaCommand, to thread: MediaThread) {
         while !commandLock.withLock({ _ in thread.commands.push(command) }) {
             guard state.withLock({ $0.state.isRunning }) else { return }

@@ -155,7 +155,8 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
             let body = raw.load(as: vc_event_usage.self)
             return post(
                 .usage(
-                    promptTokens: Int(clamping: body.input_tokens), completionTokens: Int(clamping: body.output_tokens)),
+                    promptTokens: Int(clamping: body.input_tokens),
+                    completionTokens: Int(clamping: body.output_tokens)),
                 ticket)
         case VC_EVENT_LLM_DONE:
             return done(Int(raw.load(as: vc_event_llm_done.self).reason), ticket, state)

@@ -135,7 +135,8 @@ public struct PluginListing: Sendable {
             ["license", manifest.license],
             [
                 "abi",
-                "\(manifest.abi.major).\(manifest.abi.minor), hosts from \(manifest.abi.major).\(manifest.abi.hostMinorMin) on",
+                "\(manifest.abi.major).\(manifest.abi.minor), "
+                    + "hosts from \(manifest.abi.major).\(manifest.abi.hostMinorMin) on",
             ],
             [
                 "language",

@@ -44,7 +44,8 @@ private let hostTable: HostPointer = {
     let table = UnsafeMutablePointer<vc_host>.allocate(capacity: 1)
     table.initialize(
         to: vc_host(
-            size: UInt32(MemoryLayout<vc_host>.size), minor: UInt32(VC_ABI_MINOR), emit: hostEmit, service: hostService))
+            size: UInt32(MemoryLayout<vc_host>.size), minor: UInt32(VC_ABI_MINOR), emit: hostEmit, service: hostService)
+    )
     return HostPointer(pointer: UnsafePointer(table))
 }()
 

@@ -1,9 +1,9 @@
 // What a plugin knows by a handle: one of its providers, or one of its sessions.
 //
 // The contract promises a plugin that VC_CONTROL calls on one object never overlap, whoever makes them: the call's own
-// thread, a timer, the answer to an HTTP request. So the lock is here, one for each object, and everybody who calls into
-// a plugin goes through `control`. It is recursive, because a plugin may, within such a call, use a service that has
-// to look at the same object.
+// thread, a timer, the answer to an HTTP request. So the lock is here, one for each object, and everybody who calls
+// into a plugin goes through `control`. It is recursive, because a plugin may, within such a call, use a service that
+// has to look at the same object.
 
 import Glibc
 import JSON

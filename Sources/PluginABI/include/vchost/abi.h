@@ -13,7 +13,7 @@
     3. A reader accepts a smaller struct (what is missing is zero) and a larger one (what it does not know, it ignores).
     4. A slot added later stays optional for ever. A `reserved` member is zero, and the host checks that it is.
     5. A new event, status or service is a new minor version. An unknown status is handled by its range.
-    6. Anything larger is a service or a kind with an id of its own, "vc.NAME/REVISION", which never changes its meaning.
+    6. Anything larger is a service or a kind with an id of its own, "vc.NAME/REVISION", whose meaning never changes.
     7. What breaks these rules is a new entry function, and the host serves the old one beside it.
 
     Only these types cross the line: integers of fixed width, float, double, pointers, and the structs made of them. No
@@ -110,7 +110,8 @@ enum {
     VC_E_INTERNAL = -32, ///< A bug of the side that reports it.
 };
 
-/// Text or bytes of a known length, UTF-8 where it is text; not terminated by a NUL. `data` may be NULL when `length` is 0.
+/// Text or bytes of a known length, UTF-8 where it is text; not terminated by a NUL. `data` may be NULL when `length`
+/// is 0.
 ///
 /// It belongs to whoever passes it, and lives until the call returns; who needs it longer copies it.
 typedef struct vc_str {
@@ -137,8 +138,8 @@ typedef void *VC_NULLABLE vc_self;
 
 /// Why something failed, in words that the operator can act on.
 ///
-/// The strings of an error that a call fills in belong to the callee, and live until the next VC_CONTROL call on the same
-/// object; the caller copies them at once. On entry `size` is set and the rest is zero.
+/// The strings of an error that a call fills in belong to the callee, and live until the next VC_CONTROL call on the
+/// same object; the caller copies them at once. On entry `size` is set and the rest is zero.
 typedef struct vc_error {
     uint32_t size;
     vc_status code;

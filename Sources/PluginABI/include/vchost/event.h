@@ -20,7 +20,8 @@ typedef struct vc_event {
 } vc_event;
 
 enum {
-    /// In `flags`: a host that does not know the type ignores the event. Without it, an unknown type is logged as a fault.
+    /// In `flags`: a host that does not know the type ignores the event. Without it, an unknown type is logged as a
+    /// fault.
     VC_EVENT_OPTIONAL = 1u << 0,
 };
 

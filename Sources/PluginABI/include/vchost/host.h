@@ -19,10 +19,10 @@ typedef struct vc_host {
     /// the plugin. It may be called from the moment in which `open` or `create` was called: what comes before they
     /// returned is held until then, and forgotten if they fail.
     ///
-    /// Its answer is the plugin's second way to learn that it should stop, so that a plugin which never looks at `cancel`
-    /// stops within one event all the same: VC_E_CANCELED, that epoch is over; VC_E_AGAIN, no credit: keep the event and
-    /// offer it again after `credit`; VC_E_STALE or VC_E_CLOSED, the object is gone; VC_E_ARGUMENT, the event breaks the
-    /// contract and the log says how.
+    /// Its answer is the plugin's second way to learn that it should stop, so that a plugin which never looks at
+    /// `cancel` stops within one event all the same: VC_E_CANCELED, that epoch is over; VC_E_AGAIN, no credit: keep the
+    /// event and offer it again after `credit`; VC_E_STALE or VC_E_CLOSED, the object is gone; VC_E_ARGUMENT, the event
+    /// breaks the contract and the log says how.
     vc_status (*VC_NONNULL emit)(vc_handle object, const vc_event *event) VC_ANY;
 
     /// Finds a service by its id, "vc.log/1" for one. NULL when this host does not offer it.

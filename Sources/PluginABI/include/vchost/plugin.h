@@ -8,8 +8,8 @@
 
 VC_BEGIN_DECLS
 
-/*      module     one .so, one entry function                              the life of the process: never unmapped
-         └─ provider    kind + id + configuration: pools, models, credentials     one for each section of the configuration
+/*      module     one .so, one entry function                           the life of the process: never unmapped
+         └─ provider    kind + id + configuration: pools, models, credentials     one for each configured section
              └─ session     one for each call: what a barge-in cancels            open ... CLOSED ... destroy
 
     Three levels, because a model or a pool of connections belongs to no call, and must not become a global.  */
@@ -47,7 +47,8 @@ typedef struct vc_provider {
     void (*VC_NULLABLE destroy)(vc_self self) VC_CONTROL;
 
     /// Opens a session and fills in `session`, whose `size` is set by the host. Answers at once.
-    vc_status (*VC_NULLABLE open)(vc_self self, const vc_open *request, vc_session *session, vc_error *error) VC_CONTROL;
+    vc_status (*VC_NULLABLE open)(vc_self self, const vc_open *request, vc_session *session,
+                                  vc_error *error) VC_CONTROL;
 
     /// What the kind asks of the provider itself: `vc_vad_provider_ops`, `vc_telephony_provider_ops`, else NULL.
     const void *VC_NULLABLE kind_ops;

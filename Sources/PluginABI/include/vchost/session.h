@@ -28,7 +28,7 @@ typedef struct vc_open {
     vc_str leg;      ///< "caller" or "agent": whose audio or words these are.
     vc_str tenant;   ///< For whom the call is, or empty.
     vc_str language; ///< BCP 47, "en" or "tr-TR"; empty when unknown.
-    vc_str config;   ///< JSON of this session's settings, checked against the manifest's `session` schema; "{}" at least.
+    vc_str config;   ///< JSON of this session's settings, checked by the manifest's `session` schema; "{}" at least.
     const void *VC_NULLABLE kind; ///< What only this kind needs: `vc_telephony_open` for telephony, else NULL.
 } vc_open;
 

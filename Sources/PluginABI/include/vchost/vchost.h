@@ -6,7 +6,7 @@
 
 /*  Where to begin:
 
-      - a provider author: plugin.h, session.h, then the header of the kind; Plugins/ExampleTTS is a whole one in one file;
+      - a provider author: plugin.h, session.h, then the header of the kind; Plugins/ExampleTTS is a whole one;
       - everything that may be asked of the host: service/;
       - the rules that hold everywhere, growth and threads: abi.h.
 

@@ -34,8 +34,8 @@ typedef struct vc_llm_ops {
     /// or an ERROR for this request.
     vc_status (*VC_NULLABLE request)(vc_self self, const vc_llm_request *request) VC_CONTROL;
 
-    /// The result of a tool call, JSON or text. After the last one of a request the model goes on under the same request.
-    /// Optional: without it the host asks anew, with the results among the messages.
+    /// The result of a tool call, JSON or text. After the last one of a request the model goes on under the same
+    /// request. Optional: without it the host asks anew, with the results among the messages.
     vc_status (*VC_NULLABLE tool_result)(vc_self self, uint64_t request, vc_str call, vc_str result) VC_CONTROL;
 } vc_llm_ops;
 

@@ -98,7 +98,7 @@ typedef struct vc_telephony_provider_ops {
 
 enum {
     VC_EVENT_INCOMING = VC_EVENT_TELEPHONY + 0,    ///< `vc_event_incoming`, from the provider.
-    VC_EVENT_WITHDRAWN = VC_EVENT_TELEPHONY + 1,   ///< `vc_event_withdrawn`, from the provider: gone before its session.
+    VC_EVENT_WITHDRAWN = VC_EVENT_TELEPHONY + 1,   ///< `vc_event_withdrawn`, from the provider: gone before a session.
     VC_EVENT_RINGING = VC_EVENT_TELEPHONY + 2,     ///< Outbound: the callee's phone rings. No body.
     VC_EVENT_ANSWERED = VC_EVENT_TELEPHONY + 3,    ///< The call is up. No body.
     VC_EVENT_HANGUP = VC_EVENT_TELEPHONY + 4,      ///< `vc_event_hangup`: the call is over, whoever ended it. Once.

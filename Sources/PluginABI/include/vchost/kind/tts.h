@@ -15,13 +15,14 @@ typedef struct vc_tts_ops {
     uint32_t size;
     uint32_t reserved;
 
-    /// Speaks `text`, which belongs to `request`. A request comes in one piece or in several, a clause each and in order,
-    /// the last with VC_TTS_LAST; the text of the last piece may be empty. Requests are spoken in the order in which they
-    /// came and never interleave. Text is plain: no markup, any Unicode; the voice does with it what it can.
+    /// Speaks `text`, which belongs to `request`. A request comes in one piece or in several, a clause each and in
+    /// order, the last with VC_TTS_LAST; the text of the last piece may be empty. Requests are spoken in the order in
+    /// which they came and never interleave. Text is plain: no markup, any Unicode; the voice does with it what it can.
     ///
     /// Answered by AUDIO and MARK events, and exactly one TTS_DONE after the last piece's audio, or an ERROR for
     /// this request.
-    vc_status (*VC_NULLABLE speak)(vc_self self, uint64_t request, uint64_t epoch, vc_str text, uint32_t flags) VC_CONTROL;
+    vc_status (*VC_NULLABLE speak)(vc_self self, uint64_t request, uint64_t epoch, vc_str text,
+                                   uint32_t flags) VC_CONTROL;
 } vc_tts_ops;
 
 enum {
@@ -34,14 +35,15 @@ enum {
     VC_EVENT_TTS_DONE = VC_EVENT_TTS + 2, ///< `vc_event_tts_done`.
 };
 
-/// Speech, as fast as it can be made: the host plays it when it is due. At most 2 s are taken ahead of the playout; then
-/// `emit` answers VC_E_AGAIN until `credit`. Frames of any length up to 1 s, any rate that the manifest names.
+/// Speech, as fast as it can be made: the host plays it when it is due. At most 2 s are taken ahead of the playout;
+/// then `emit` answers VC_E_AGAIN until `credit`. Frames of any length up to 1 s, any rate that the manifest names.
 typedef struct vc_event_audio {
     vc_event head;
     const vc_frame *VC_NULLABLE frame; ///< Lives until `emit` returns. `position` counts from 0 in each request.
 } vc_event_audio;
 
-/// Where in the audio a stretch of the request's text is said: what lets the host know which words the caller has heard.
+/// Where in the audio a stretch of the request's text is said: what lets the host know which words the caller has
+/// heard.
 typedef struct vc_event_mark {
     vc_event head;
     uint64_t text_start; ///< Byte offset in the request's text, all pieces joined.

@@ -24,7 +24,8 @@ typedef struct vc_log {
     uint32_t reserved;
 
     /// Writes one line about `object`; 0 is the plugin as a whole. The line is copied and written by a thread of the
-    /// host; when more than 1,000 wait, the newest are counted and dropped. No secrets, no words of callers above debug.
+    /// host; when more than 1,000 wait, the newest are counted and dropped. No secrets, no words of callers above
+    /// debug.
     void (*write)(vc_handle object, uint32_t level, vc_str message, const vc_field *VC_NULLABLE fields,
                   uint32_t field_count) VC_ANY;
 

@@ -10,8 +10,8 @@
 
 VC_BEGIN_DECLS
 
-/*  One media session for each telephony session. The plugin carries descriptions between the peer and the host and never
-    looks into them:
+/*  One media session for each telephony session. The plugin carries descriptions between the peer and the host and
+    never looks into them:
 
         the peer offers:  answer(media, offer, &ours)      ─► 200 with `ours`
         we offer:         offer(media, &ours)  ─► INVITE;  200 ─► accept(media, theirs)
@@ -36,8 +36,8 @@ typedef struct vc_media {
     /// Takes the peer's answer to our offer. Errors as of `answer`: end the call with BYE then.
     vc_status (*accept)(vc_handle media, vc_str answer, vc_error *error) VC_CONTROL;
 
-    /// Stops sending and receiving. The ports rest before they are given to another call. A media session also ends with
-    /// the telephony session that opened it.
+    /// Stops sending and receiving. The ports rest before they are given to another call. A media session also ends
+    /// with the telephony session that opened it.
     vc_status (*close)(vc_handle media) VC_CONTROL;
 } vc_media;
 

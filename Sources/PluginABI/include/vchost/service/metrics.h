@@ -21,7 +21,8 @@ typedef struct vc_metrics {
     uint32_t reserved;
 
     /// Registers a metric of a provider, in `create` or `start`. At most 32; labels are the provider's and fixed.
-    vc_status (*define)(vc_handle provider, uint32_t type, const char *name, const char *help, vc_handle *metric) VC_CONTROL;
+    vc_status (*define)(vc_handle provider, uint32_t type, const char *name, const char *help,
+                        vc_handle *metric) VC_CONTROL;
 
     /// Adds to a counter, sets a gauge, observes in a histogram. Wait-free.
     void (*record)(vc_handle metric, double value) VC_ANY;

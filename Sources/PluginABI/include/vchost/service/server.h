@@ -33,14 +33,15 @@ typedef struct vc_server {
 
     /// Serves `path` (exact, or a prefix when it ends with "/") for a provider. VC_E_ARGUMENT: taken already.
     /// The route goes away with its owner.
-    vc_status (*route)(vc_handle provider, const char *path, vc_server_request_fn handle, void *VC_NULLABLE context) VC_CONTROL;
+    vc_status (*route)(vc_handle provider, const char *path, vc_server_request_fn handle,
+                       void *VC_NULLABLE context) VC_CONTROL;
 
     /// Answers an exchange, once. Without an answer within 10 s the host sends 504.
     vc_status (*respond)(vc_handle exchange, uint32_t http_status, const vc_field *VC_NULLABLE headers,
                          uint32_t header_count, vc_str body) VC_ANY;
 
-    /// Answers the exchange of a WebSocket upgrade by accepting it for `owner`, a provider or a session. From then on it
-    /// is a socket of "vc.ws/1".
+    /// Answers the exchange of a WebSocket upgrade by accepting it for `owner`, a provider or a session. From then on
+    /// it is a socket of "vc.ws/1".
     vc_status (*upgrade)(vc_handle exchange, vc_handle owner, const char *protocol, const vc_ws_events *events,
                          void *VC_NULLABLE context, vc_handle *socket) VC_ANY;
 } vc_server;

@@ -19,7 +19,8 @@ typedef struct vc_timer {
 
     /// Calls `fire` once, at `at_ns` or up to 2 ms later. `*timer` is its handle; it is stale once it fired.
     /// VC_E_AGAIN: the owner has 64 timers already. A timer dies with its owner.
-    vc_status (*arm)(vc_handle owner, uint64_t at_ns, vc_timer_fn fire, void *VC_NULLABLE context, vc_handle *timer) VC_ANY;
+    vc_status (*arm)(vc_handle owner, uint64_t at_ns, vc_timer_fn fire, void *VC_NULLABLE context,
+                     vc_handle *timer) VC_ANY;
 
     /// The timer does not fire after this returned, unless it is firing right now on another thread.
     vc_status (*disarm)(vc_handle timer) VC_ANY;
