@@ -26,7 +26,7 @@ import result
 P50_MS, P99_MS = 15, 40
 END_OF_TURN_MS = 320
 LOADS = [1, 10, 50]
-SECONDS = {1: 14, 10: 8, 50: 6}
+SECONDS = {1: 20, 10: 12, 50: 12}
 
 
 def floors(track):
@@ -55,7 +55,7 @@ def end_frames(track, call, ends):
 
 def at(calls):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-    track = load.Track(folder, 6, [2.4, 2.7] if calls < 50 else [4.0, 5.0])
+    track = load.Track(folder, 6, [2.4, 2.7])
     ends = [i for i in range(len(track.text)) if track.text[i] == "1" and track.text[(i + 1) % len(track.text)] == "0"]
     floor = floors(track)
     with load.host(profile="early_start = no") as host, load.Callers(host, track, calls) as callers:
