@@ -26,6 +26,7 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin was given.
     public let configuration: JSONValue
     public let faults: PluginFaults
+    let slowCalls: SlowCalls
     public let limits: SessionLimits
     let log: any ProviderLog
     let deadlines = SessionDeadlines.shared
@@ -75,6 +76,7 @@ public final class ProviderInstance: @unchecked Sendable {
         self.log = log
         table = plugin.table(of: declaration)
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
+        slowCalls = SlowCalls(faults: faults, limitMs: limits.slowCallMs)
         let link = Link()
         self.link = link
         link.object = PluginObject(
@@ -288,15 +290,7 @@ public final class ProviderInstance: @unchecked Sendable {
 
     /// Measures a VC_CONTROL call.
     func timed<Result>(_ slot: StaticString, call: String = "", _ body: () -> Result) -> Result {
-        let begin = hostClockNs()
-        let result = body()
-        let tookNs = hostClockNs() &- begin
-        if tookNs > UInt64(limits.slowCallMs) * 1_000_000 {
-            faults.note(
-                .slowCall, sort: "\(slot)", call: call,
-                "\(slot) took \(tookNs / 1_000_000) ms; it must answer at once and report by an event")
-        }
-        return result
+        slowCalls.watch(slot, call: call) { _ in body() }
     }
 }
 
