@@ -116,6 +116,12 @@ let package = Package(
         .executableTarget(
             name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
+        .executableTarget(
+            name: "PluginLineBenchmark", dependencies: ["Providers", "Calls", "JSON"], path: "Benchmarks/plugin-line/Sources",
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
+        .executableTarget(
+            name: "DetectorFloor", dependencies: ["Providers"], path: "Benchmarks/detector-floor",
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // For authors of plugins.
         module("PluginKit", ["PluginABI", "JSON"]),

@@ -24,7 +24,7 @@ def build(folder):
         ["swift", "build", "-c", "release", "--show-bin-path", "--package-path", root], text=True).strip()
 
 
-def once(folder, server, streams, seconds, preload=None):
+def once(folder, server, streams, seconds, preload=None, more=()):
     for name in ("callers", "server"):
         if os.path.exists(f"{folder}/{name}"):
             os.unlink(f"{folder}/{name}")
@@ -34,7 +34,7 @@ def once(folder, server, streams, seconds, preload=None):
         ["taskset", "-c", "1", f"{folder}/generator", *arguments, f"{folder}/callers", f"{folder}/server"],
         stdout=subprocess.PIPE, text=True)
     tested = subprocess.Popen(
-        ["taskset", "-c", "0", server, *arguments, f"{folder}/server", f"{folder}/callers"],
+        ["taskset", "-c", "0", server, *arguments, f"{folder}/server", f"{folder}/callers", *more],
         stdout=subprocess.PIPE, text=True, env=environment)
     results = [json.loads(process.communicate(timeout=seconds + 30)[0]) for process in (callers, tested)]
     result = {**results[0], **results[1]}

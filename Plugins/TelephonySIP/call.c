@@ -1,6 +1,6 @@
-/*  A call leg from its beginning to its end. The end has one door, `sip_call_over`: whoever ends the call, the media stops,
-    the host is told once, and what is left (the answer to a BYE) is sofia's affair and watched by a deadline. So no way
-    of ending a call can forget a port or say HANGUP twice.  */
+/*  A call leg from its beginning to its end. The end has one door, `sip_call_over`: whoever ends the call, the media
+    stops, the host is told once, and what is left (the answer to a BYE) is sofia's affair and watched by a deadline.
+    So no way of ending a call can forget a port or say HANGUP twice.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>

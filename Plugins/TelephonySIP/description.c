@@ -1,6 +1,6 @@
-/*  The one thing that a signalling plugin must know about a description: in which direction the peer wants audio to flow,
-    because "the caller put us on hold" is an event of the call. Everything else in SDP is the media service's. A whole
-    parser would be a second opinion on every offer, and could refuse what the media service takes.  */
+/*  The one thing that a signalling plugin must know about a description: in which direction the peer wants audio to
+    flow, because "the caller put us on hold" is an event of the call. Everything else in SDP is the media service's. A
+    whole parser would be a second opinion on every offer, and could refuse what the media service takes.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <string.h>

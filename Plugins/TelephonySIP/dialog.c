@@ -1,8 +1,8 @@
 /*  What happens within a call: ACK, re-INVITE and UPDATE (hold, resume, a moved address, session refresh), digits.
 
     A re-INVITE is a question to the media service like the first one; when it says no, the call goes on as it was
-    (RFC 3261, 14.2). A refresh of the session timer (RFC 4028) is either a re-INVITE, answered the same way, or an UPDATE
-    without a description, which only needs its 200.  */
+    (RFC 3261, 14.2). A refresh of the session timer (RFC 4028) is either a re-INVITE, answered the same way, or an
+    UPDATE without a description, which only needs its 200.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -44,8 +44,10 @@ void sip_on_reinvite(sip_call *call, sip_t const *sip, nua_event_t event) {
                                    : provider->media->offer(call->media, &ours, &error);
     if (status != VC_OK) {
         sip_count(provider, SIP_MEDIA_REFUSALS);
-        if (status == VC_E_ARGUMENT) nua_respond(call->handle, 400, "Bad Session Description", NUTAG_WITH_THIS(nua), TAG_END());
-        else nua_respond(call->handle, SIP_488_NOT_ACCEPTABLE, NUTAG_WITH_THIS(nua), TAG_END());
+        if (status == VC_E_ARGUMENT)
+            nua_respond(call->handle, 400, "Bad Session Description", NUTAG_WITH_THIS(nua), TAG_END());
+        else
+            nua_respond(call->handle, SIP_488_NOT_ACCEPTABLE, NUTAG_WITH_THIS(nua), TAG_END());
     } else {
         char *text = strndup(ours.data, ours.length);
         call->awaits_answer = offer == NULL;
@@ -113,7 +115,8 @@ void sip_on_info(sip_provider *provider, sip_call *call, nua_handle_t *handle, s
         return;
     }
     char const *type = sip->sip_content_type && sip->sip_content_type->c_type ? sip->sip_content_type->c_type : "";
-    const bool relay = strcasecmp(type, "application/dtmf-relay") == 0, bare = strcasecmp(type, "application/dtmf") == 0;
+    const bool relay = strcasecmp(type, "application/dtmf-relay") == 0;
+    const bool bare = strcasecmp(type, "application/dtmf") == 0;
     char *body = sip_body_of(sip);
     char digit[2] = "";
     uint32_t duration_ms = 0;

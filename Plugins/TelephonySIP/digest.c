@@ -1,7 +1,7 @@
-/*  Digest authentication as a server (RFC 7616 as RFC 8760 takes it into SIP), without any state: the nonce carries its own
-    time and a keyed hash over the time and the source address, so a flood of requests without credentials costs no memory,
-    and a nonce cannot be used from elsewhere or after NONCE_LIFETIME_S. sofia's own auth_module keeps a password file and
-    tells unknown users from wrong passwords; here both take the same path and the same time.
+/*  Digest authentication as a server (RFC 7616 as RFC 8760 takes it into SIP), without any state: the nonce carries
+    its own time and a keyed hash over the time and the source address, so a flood of requests without credentials
+    costs no memory, and a nonce cannot be used from elsewhere or after NONCE_LIFETIME_S. sofia's own auth_module keeps
+    a password file and tells unknown users from wrong passwords; here both take the same path and the same time.
 
     MD5 only: it is what this sofia computes on the client's side as well, and what every softphone speaks.  */
 // SPDX-License-Identifier: Apache-2.0
@@ -45,12 +45,13 @@ static bool equal_in_constant_time(const char *left, const char *right, size_t l
 
 static uint32_t seconds_now(sip_provider *provider) { return (uint32_t)(sip_now_ns(provider) / 1000000000ull); }
 
-void sip_digest_challenge(sip_provider *provider, const struct in6_addr *source, bool stale, char *header, size_t room) {
+void sip_digest_challenge(sip_provider *provider, const struct in6_addr *source, bool stale, char *header,
+                          size_t room) {
     char time_text[9], digest[33];
     snprintf(time_text, sizeof time_text, "%08x", seconds_now(provider));
     sign(provider, time_text, source, digest);
-    snprintf(header, room, "Digest realm=\"%s\", nonce=\"%s%s\", algorithm=MD5, qop=\"auth\"%s", provider->settings.realm,
-             time_text, digest, stale ? ", stale=true" : "");
+    snprintf(header, room, "Digest realm=\"%s\", nonce=\"%s%s\", algorithm=MD5, qop=\"auth\"%s",
+             provider->settings.realm, time_text, digest, stale ? ", stale=true" : "");
 }
 
 /// Whether the nonce is one of ours, and how old it is.
@@ -85,7 +86,8 @@ static sip_verdict verify_one(sip_provider *provider, sip_authorization_t const 
     sip_verdict verdict = SIP_VERDICT_MISSING;
     const issize_t parsed = auth_digest_response_get(home, response, credentials->au_params);
     char *realm = unquoted(su_strdup(home, response->ar_realm)), *nonce = unquoted(su_strdup(home, response->ar_nonce));
-    char *name = unquoted(su_strdup(home, response->ar_username)), *given = unquoted(su_strdup(home, response->ar_response));
+    char *name = unquoted(su_strdup(home, response->ar_username));
+    char *given = unquoted(su_strdup(home, response->ar_response));
     uint32_t age_s = 0;
     if (parsed <= 0 || !realm || strcmp(realm, provider->settings.realm) != 0) {
         verdict = SIP_VERDICT_MISSING; // Credentials for somebody else on the way.

@@ -43,8 +43,8 @@ sip_peer sip_peer_of_current_request(sip_provider *provider) {
     }
     sip_address_parse(host, &peer.address);
     const bool brackets = strchr(host, ':') != NULL;
-    snprintf(peer.text, sizeof peer.text, "%s%s%s:%u;transport=%s", brackets ? "[" : "", host, brackets ? "]" : "", port,
-             over_tcp ? "tcp" : "udp");
+    snprintf(peer.text, sizeof peer.text, "%s%s%s:%u;transport=%s", brackets ? "[" : "", host, brackets ? "]" : "",
+             port, over_tcp ? "tcp" : "udp");
     return peer;
 }
 

@@ -47,13 +47,17 @@ static void add_header(headers *list, const char *name, const char *value) {
     list->fields[list->count++] = (vc_field){sip_str(name), sip_str(value)};
 }
 
+/// Who the caller is by digest, told to the host with the other headers.
+static const char authenticated_user[] = "X-Authenticated-User";
+
 /// What sofia has no field for is kept as text: X-..., P-..., Diversion, History-Info, Remote-Party-ID.
 static void collect_headers(headers *list, sip_t const *sip) {
     list->count = 0;
     if (sip->sip_user_agent) add_header(list, "User-Agent", sip->sip_user_agent->g_string);
     if (sip->sip_subject) add_header(list, "Subject", sip->sip_subject->g_string);
     for (sip_unknown_t const *header = sip->sip_unknown; header; header = header->un_next)
-        add_header(list, header->un_name, header->un_value);
+        // Ours alone: whoever reads it may trust that the digest was right.
+        if (strcasecmp(header->un_name, authenticated_user) != 0) add_header(list, header->un_name, header->un_value);
 }
 
 /// RFC 3325, 9.1: P-Asserted-Identity counts only when a peer that we trust says so, and then before From.
@@ -79,7 +83,7 @@ static vc_status emit_incoming(sip_provider *provider, sip_call *call, sip_t con
     write_display(display, sizeof display, from->a_display);
     headers list;
     collect_headers(&list, sip);
-    if (user[0]) add_header(&list, "X-Authenticated-User", user);
+    if (user[0]) add_header(&list, authenticated_user, user);
     const vc_event_incoming event = {
         .head = {.size = sizeof event, .type = VC_EVENT_INCOMING},
         .key = sip_str(call->key),
@@ -109,7 +113,9 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
         provider->pending_count >= provider->settings.max_pending_invites) {
         sip_count(provider, SIP_INVITES_LIMITED);
         sip_log(provider, VC_LOG_DEBUG, 0, "peer", peer.text, "an INVITE was refused with 503: %s",
-                !in_rate ? "max_invites_per_second" : provider->draining ? "draining" : "max_dialogs or max_pending_invites");
+                !in_rate             ? "max_invites_per_second"
+                : provider->draining ? "draining"
+                                     : "max_dialogs or max_pending_invites");
         refuse_with_retry(handle, SIP_503_SERVICE_UNAVAILABLE, provider->draining ? 30 : 5);
         nua_handle_destroy(handle);
         return;
@@ -126,6 +132,8 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
     }
     nua_respond(handle, SIP_100_TRYING, TAG_END());
     call->offer = sip_body_of(sip);
+    call->takes_refresh =
+        sip_has_feature(sip->sip_supported, "timer") && sip_is_allowed(sip->sip_allow, SIP_METHOD_UPDATE);
     sip_call_deadline(call, SIP_OPEN_DEADLINE_MS);
     if (emit_incoming(provider, call, sip, &peer, user) != VC_OK) {
         sip_call_set_state(call, SIP_CALL_WAITING); // The host does not know it, so there is nothing to withdraw.
@@ -136,7 +144,7 @@ void sip_on_invite(sip_provider *provider, nua_handle_t *handle, sip_t const *si
 void sip_inbound_open(sip_session *session) {
     sip_provider *provider = session->provider;
     sip_call *call = sip_call_by_key(provider, session->key);
-    sip_emit_plain(provider, session->handle, VC_EVENT_READY, atomic_load(&session->epoch));
+    sip_session_emit(session, VC_EVENT_READY, 0, 0, NULL);
     if (!call || call->state != SIP_CALL_OFFERED) { // Withdrawn while the host opened the session.
         session->hung_up = true;
         sip_session_emit(session, VC_EVENT_HANGUP, VC_HANGUP_CANCELED, 487, "Gone before the session was open");
@@ -174,7 +182,10 @@ void sip_inbound_answer(sip_call *call) {
     call->awaits_answer = call->offer == NULL;
     sip_call_set_state(call, SIP_CALL_ANSWERING);
     sip_call_deadline(call, 0); // sofia watches for the ACK: 64 * T1, then BYE (RFC 3261, 13.3.1.4).
-    nua_respond(call->handle, SIP_200_OK, SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(text), TAG_END());
+    // We refresh by UPDATE, so a peer that does not take it gets no session timer of ours: sofia would end the call
+    // when the refresh is refused. One that asks for a timer and refreshes itself still gets it.
+    nua_respond(call->handle, SIP_200_OK, SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(text),
+                TAG_IF(!call->takes_refresh, NUTAG_SESSION_TIMER(0)), TAG_END());
     free(text);
     free(call->offer), call->offer = NULL;
 }

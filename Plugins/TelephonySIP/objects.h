@@ -11,9 +11,9 @@
         answer(session) ─► order in the mailbox ─► eventfd wakes su_root ─► session_run ─► nua_respond
         host  ◄──────────────── emit (any thread) ◄───────────────────────── nua callback
 
-    A session's mailbox is a set of flags, not a queue: each order can wait once, the newest value counts, so it is bounded
-    by construction and `close` can never find it full. A queue of commands would need an answer to "full" for orders
-    that must not fail.
+    A session's mailbox is a set of flags, not a queue: each order can wait once, the newest value counts, so it is
+    bounded by construction and `close` can never find it full. A queue of commands would need an answer to "full" for
+    orders that must not fail.
 
     sofia is started with NUTAG_MEDIA_ENABLE(0): it carries SDP as text, and the host's media engine answers it.  */
 
@@ -147,12 +147,13 @@ struct sip_call {
     sip_call_state state;
     uint64_t deadline_ns; ///< 0: none.
     char *offer;          ///< The description of the initial INVITE until it is answered, or NULL.
+    bool takes_refresh;   ///< The peer knows session timers and UPDATE (RFC 4028, RFC 3311).
     bool awaits_answer;   ///< Our offer is out in a 200; the peer's answer comes in the ACK (RFC 3261, 13.2.1).
     bool bye_after_ack;   ///< Hung up between 200 and ACK: RFC 3261, 15 forbids the BYE before.
     bool held_by_peer, held_by_us;
     bool cancelled, rang;
     bool transferring, transfer_accepted;
-    uint32_t challenges; ///< 401 and 407 answered so far.
+    uint32_t challenges, challenged_with; ///< 401 and 407 answered so far, and which it was.
 };
 
 struct sip_binding;

@@ -1,7 +1,7 @@
 /*  A call that goes out. Whom to call is written in one of three ways: a SIP URI; the name of a user that is registered
     here, which goes to the user's contact; or a number, which goes to `outbound_proxy`. A trunk's challenge is answered
-    at most twice (a stale nonce may come in between), early media is not listened to, and a redirect is not followed: it
-    would let the callee choose whom we call and who pays.  */
+    at most twice (a stale nonce may come in between), early media is not listened to, and a redirect is not followed:
+    it would let the callee choose whom we call and who pays.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -67,7 +67,7 @@ static void write_from(sip_provider *provider, const char *from, char *text, siz
 void sip_outbound_open(sip_session *session) {
     sip_provider *provider = session->provider;
     char target[SIP_MAX_VALUE], route[SIP_MAX_VALUE], to[SIP_MAX_VALUE + 2], from[SIP_MAX_VALUE];
-    sip_emit_plain(provider, session->handle, VC_EVENT_READY, atomic_load(&session->epoch));
+    sip_session_emit(session, VC_EVENT_READY, 0, 0, NULL);
     if (provider->draining || !provider->nua || provider->call_count >= provider->settings.max_dialogs) {
         fail(session, VC_HANGUP_FAILED, 503, provider->draining ? "Draining" : "max_dialogs is reached");
         return;
@@ -103,7 +103,8 @@ void sip_outbound_open(sip_session *session) {
     sip_call_deadline(call, session->ring_timeout_ms ? session->ring_timeout_ms : SIP_ANSWER_DEADLINE_MS);
     sip_count(provider, SIP_OUTBOUND_CALLS);
     char *text = strndup(ours.data, ours.length);
-    nua_invite(handle, NUTAG_URL(target), TAG_IF(route[0], NUTAG_PROXY(route)),
+    // Whether the callee could be refreshed is not known yet, so the timer is its choice; it may add one (RFC 4028, 9).
+    nua_invite(handle, NUTAG_URL(target), NUTAG_SESSION_TIMER(0), TAG_IF(route[0], NUTAG_PROXY(route)),
                SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(text),
                TAG_IF(session->headers, SIPTAG_HEADER_STR(session->headers)), TAG_END());
     free(text);
@@ -154,8 +155,13 @@ void sip_on_invite_response(sip_call *call, int status, char const *phrase, sip_
         return;
     }
     if (received == 401 || received == 407) {
+        call->challenged_with = (uint32_t)received;
         if (status >= 200 && !sip_authenticate(provider, call->handle, sip, &call->challenges))
             sip_call_over(call, VC_HANGUP_FAILED, (uint32_t)received, "The proxy refused our credentials");
+        return;
+    }
+    if (status >= 900 && call->challenges) { // sofia found the same credentials refused before we could.
+        sip_call_over(call, VC_HANGUP_FAILED, call->challenged_with, "The proxy refused our credentials");
         return;
     }
     if (status < 200) {

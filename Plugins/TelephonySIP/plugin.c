@@ -1,7 +1,8 @@
-/*  The plugin as the host sees it: the entry function and the tables. Nothing is decided here. A slot checks its arguments,
-    leaves an order for the SIP thread, and returns; what came of it, the host learns by an event.
+/*  The plugin as the host sees it: the entry function and the tables. Nothing is decided here. A slot checks its
+    arguments, leaves an order for the SIP thread, and returns; what came of it, the host learns by an event.
 
-    Where to go on reading: objects.h (the objects and their threads), stack.c (the thread), inbound.c (a call comes in).  */
+    Where to go on reading: objects.h (the objects and their threads), stack.c (the thread), inbound.c (a call comes
+    in).  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -66,8 +67,8 @@ static vc_status session_hangup(vc_self self, uint32_t code, vc_str reason) {
     if (code && (code < 300 || code > 699)) return VC_E_ARGUMENT;
     pthread_mutex_lock(&session->provider->lock);
     session->hangup_code = code;
-    snprintf(session->hangup_reason, sizeof session->hangup_reason, "%.*s", (int)(reason.length < 127 ? reason.length : 127),
-             reason.data ? reason.data : "");
+    snprintf(session->hangup_reason, sizeof session->hangup_reason, "%.*s",
+             (int)(reason.length < 127 ? reason.length : 127), reason.data ? reason.data : "");
     pthread_mutex_unlock(&session->provider->lock);
     return leave(session, SIP_ORDER_HANGUP);
 }
@@ -152,14 +153,15 @@ static vc_status provider_create(const vc_create *request, vc_self *self, vc_err
     provider->metrics = host->service(VC_SERVICE_METRICS);
     provider->media = host->service(VC_SERVICE_MEDIA);
     provider->handle = request->provider;
-    snprintf(provider->name, sizeof provider->name, "%.*s", (int)(request->name.length < 63 ? request->name.length : 63),
-             request->name.data ? request->name.data : "");
+    snprintf(provider->name, sizeof provider->name, "%.*s",
+             (int)(request->name.length < 63 ? request->name.length : 63), request->name.data ? request->name.data : "");
     provider->ordered_tail = &provider->ordered;
     pthread_mutex_init(&provider->lock, NULL);
     provider->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     const vc_status status =
         provider->wake_fd < 0 ? VC_E_MEMORY
-                              : sip_settings_read(&provider->settings, host, request->provider, message, sizeof message);
+                              : sip_settings_read(&provider->settings, host, request->provider, message,
+                                                  sizeof message);
     if (status != VC_OK) {
         if (provider->wake_fd < 0) snprintf(message, sizeof message, "no file descriptor is left: raise the limit");
         sip_provider_free(provider);
@@ -205,7 +207,14 @@ static bool is_token(vc_str text) {
     return true;
 }
 
-/// The additional headers as lines, or NULL. A line break in a value would be a header of its own: it is refused.
+/// A line break in a value would be a header of its own.
+static bool is_one_line(vc_str text) {
+    if (text.length == 0) return true;
+    return text.data && text.length <= SIP_MAX_VALUE && !memchr(text.data, '\r', text.length) &&
+           !memchr(text.data, '\n', text.length) && !memchr(text.data, 0, text.length);
+}
+
+/// The additional headers as lines, or NULL.
 static vc_status write_headers(const vc_telephony_open *request, char **lines) {
     *lines = NULL;
     if (!request->header_count) return VC_OK;
@@ -217,10 +226,7 @@ static vc_status write_headers(const vc_telephony_open *request, char **lines) {
     vc_status status = VC_OK;
     for (uint32_t index = 0; index < request->header_count && status == VC_OK; index++) {
         const vc_field *field = &request->headers[index];
-        if (!is_token(field->name) || field->value.length > SIP_MAX_VALUE || (field->value.length && !field->value.data) ||
-            (field->value.length && (memchr(field->value.data, '\r', field->value.length) ||
-                                     memchr(field->value.data, '\n', field->value.length) ||
-                                     memchr(field->value.data, 0, field->value.length))))
+        if (!is_token(field->name) || !is_one_line(field->value))
             status = VC_E_ARGUMENT;
         else
             fprintf(stream, "%.*s: %.*s\r\n", (int)field->name.length, field->name.data, (int)field->value.length,

@@ -1,6 +1,7 @@
-/*  The registrar for softphones (RFC 3261, 10.3): who is where, in memory, for as long as the phone refreshes it. Each user
-    may register a few contacts and only under the own name. The address from which the REGISTER came is kept beside the
-    contact and used as the next hop, because a phone behind a NAT writes an address of its own network into Contact.  */
+/*  The registrar for softphones (RFC 3261, 10.3): who is where, in memory, for as long as the phone refreshes it. Each
+    user may register a few contacts and only under the own name. The address from which the REGISTER came is kept
+    beside the contact and used as the next hop, because a phone behind a NAT writes an address of its own network into
+    Contact.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -65,7 +66,8 @@ static void write_contacts(sip_provider *provider, const char *user, char *text,
     text[0] = 0;
     for (const sip_binding *binding = provider->bindings; binding; binding = binding->next) {
         if (strcmp(binding->user, user) != 0) continue;
-        const int added = snprintf(text + length, room - length, "%s<%s>;expires=%u", length ? ", " : "", binding->contact,
+        const int added = snprintf(text + length, room - length, "%s<%s>;expires=%u", length ? ", " : "",
+                                   binding->contact,
                                    (unsigned)((binding->expires_ns - now + 999999999ull) / 1000000000ull));
         if (added < 0 || (size_t)added >= room - length) {
             text[length] = 0;
@@ -84,8 +86,9 @@ static int apply_contact(sip_provider *provider, sip_t const *sip, sip_contact_t
     if (expiry_s > 0 && expiry_s < MIN_EXPIRY_S) return 423;
     uint32_t of_user = 0;
     sip_binding **place = &provider->bindings;
-    for (sip_binding **each = &provider->bindings; *each; each = &(*each)->next) of_user += !strcmp((*each)->user, user);
-    while (*place && (strcmp((*place)->user, user) != 0 || strcmp((*place)->contact, text) != 0)) place = &(*place)->next;
+    for (sip_binding *each = provider->bindings; each; each = each->next) of_user += strcmp(each->user, user) == 0;
+    while (*place && (strcmp((*place)->user, user) != 0 || strcmp((*place)->contact, text) != 0))
+        place = &(*place)->next;
     sip_binding *binding = *place;
     // RFC 3261, 10.3 step 7: a request that was overtaken changes nothing.
     if (binding && strcmp(binding->call_id, sip->sip_call_id->i_id) == 0 && sip->sip_cseq->cs_seq <= binding->sequence)

@@ -18,7 +18,8 @@ static void begin(sip_provider *provider) {
     snprintf(address, sizeof address, "<sip:%s@%.*s>", settings->username, (int)strcspn(host, ";?>"), host);
     snprintf(expiry, sizeof expiry, "%u", settings->register_expiry_s);
     provider->registration_challenges = 0;
-    provider->registration = nua_handle(provider->nua, NULL, SIPTAG_TO_STR(address), SIPTAG_FROM_STR(address), TAG_END());
+    provider->registration = nua_handle(provider->nua, NULL, SIPTAG_TO_STR(address), SIPTAG_FROM_STR(address),
+                                        TAG_END());
     if (!provider->registration) return;
     nua_register(provider->registration, NUTAG_REGISTRAR(settings->registrar), NUTAG_M_USERNAME(settings->username),
                  NUTAG_OUTBOUND("no-outbound no-validate no-natify no-options-keepalive"), SIPTAG_EXPIRES_STR(expiry),

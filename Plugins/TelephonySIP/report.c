@@ -13,7 +13,8 @@ static const struct {
     const char *name, *help;
 } METRICS[SIP_METRIC_COUNT] = {
     [SIP_INVITES] = {"sip_invites_total", "Initial INVITE requests received"},
-    [SIP_INVITES_LIMITED] = {"sip_invites_limited_total", "Refused with 503: a limit of rate, pending calls or dialogs"},
+    [SIP_INVITES_LIMITED] = {"sip_invites_limited_total",
+        "Refused with 503: a limit of rate, pending calls or dialogs"},
     [SIP_INVITES_REFUSED] = {"sip_invites_refused_total", "Refused with 403: neither a trusted peer nor a user"},
     [SIP_CHALLENGES] = {"sip_challenges_total", "401 answers that asked for credentials"},
     [SIP_AUTH_FAILURES] = {"sip_auth_failures_total", "Requests with credentials that are wrong"},

@@ -1,6 +1,6 @@
-/*  A session's two directions. In: the host's slots leave an order in the mailbox and return; the SIP thread carries the
-    orders out in the order in which a call could need them. Out: events go through the host's one door, and what it has
-    no credit for waits in a small outbox, in order, until `credit` or the next tick.  */
+/*  A session's two directions. In: the host's slots leave an order in the mailbox and return; the SIP thread carries
+    the orders out in the order in which a call could need them. Out: events go through the host's one door, and what
+    it has no credit for waits in a small outbox, in order, until `credit`.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -60,7 +60,8 @@ static char *text_of(const reader *from, const char *key, bool *failed) {
     return result;
 }
 
-static uint32_t number_of(const reader *from, const char *key, uint32_t fallback, int64_t low, int64_t high, bool *failed) {
+static uint32_t number_of(const reader *from, const char *key, uint32_t fallback, int64_t low, int64_t high,
+                          bool *failed) {
     int64_t value = fallback;
     if (from->config->integer(from->provider, key, &value) != VC_OK) return fallback;
     if (value < low || value > high) {
@@ -157,7 +158,8 @@ static bool add_trusted_peer(sip_settings *settings, const reader *from, const c
     char *end = NULL;
     const bool is_v4 = !strchr(entry, ':');
     const long width = is_v4 ? 32 : 128, prefix = slash ? strtol(slash, &end, 10) : width;
-    if (!sip_address_parse(entry, &network.address) || prefix < 0 || prefix > width || (slash && (end == slash || *end))) {
+    const bool is_number = !slash || (end != slash && !*end);
+    if (!sip_address_parse(entry, &network.address) || prefix < 0 || prefix > width || !is_number) {
         snprintf(from->message, from->room, "%s: %s is not a numeric address or network (192.0.2.7, 192.0.2.0/24)", key,
                  entry);
         return false;
@@ -209,7 +211,8 @@ static bool check_together(const sip_settings *settings, const reader *from) {
     return true;
 }
 
-vc_status sip_settings_read(sip_settings *settings, const vc_host *host, vc_handle provider, char *message, size_t room) {
+vc_status sip_settings_read(sip_settings *settings, const vc_host *host, vc_handle provider, char *message,
+                            size_t room) {
     const reader from = {host->service(VC_SERVICE_CONFIG), host->service(VC_SERVICE_SECRET), provider, message, room};
     bool failed = false;
     memset(settings, 0, sizeof *settings);
@@ -274,7 +277,8 @@ vc_status sip_settings_read_users_file(sip_settings *settings, char *message, si
         bytes += strlen(line);
         line[strcspn(line, "\r\n")] = 0;
         if (!line[0] || line[0] == '#') continue;
-        if (bytes > MAX_USERS_FILE_BYTES || !add_user(settings, &from, settings->users_file, line)) status = VC_E_CONFIG;
+        if (bytes > MAX_USERS_FILE_BYTES || !add_user(settings, &from, settings->users_file, line))
+            status = VC_E_CONFIG;
     }
     explicit_bzero(line, sizeof line);
     fclose(file);

@@ -49,7 +49,8 @@ typedef struct sip_settings {
 } sip_settings;
 
 /// Reads and checks the configuration behind `provider`. On failure `message` holds a sentence for the operator.
-vc_status sip_settings_read(sip_settings *settings, const vc_host *host, vc_handle provider, char *message, size_t room);
+vc_status sip_settings_read(sip_settings *settings, const vc_host *host, vc_handle provider, char *message,
+                            size_t room);
 
 /// Adds the users of `users_file`, a name and a password in each line. May read the disk: not for a control slot.
 vc_status sip_settings_read_users_file(sip_settings *settings, char *message, size_t room);

@@ -1,8 +1,10 @@
-/*  The SIP thread: one su_root on which sofia and all our objects live. Other threads only write an order and wake it by
-    an eventfd that the root polls like a socket; su_msg from foreign threads would need a port of sofia's for each of them.
+/*  The SIP thread: one su_root on which sofia and all our objects live. Other threads only write an order and wake it
+    by an eventfd that the root polls like a socket; su_msg from foreign threads would need a port of sofia's for each
+    of them.
 
     sofia does not say why it could not bind, so the ports are tried before it is started: the operator reads
-    "UDP port 5060 of 0.0.0.0 is in use", not "nua_create failed". With port 0 the port found there is the one given to sofia.
+    "UDP port 5060 of 0.0.0.0 is in use", not "nua_create failed". With port 0 the port found there is the one given to
+    sofia.
 
     The thread outlives the ports: after a drain it still serves the sessions that the host has not closed yet, and ends
     with the provider, which it frees itself, because `destroy` may not wait for it.  */
@@ -21,11 +23,12 @@
 
 #include "objects.h"
 
-/// What we take, and what of it is answered here and not by sofia.
-#define ALLOWED "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, REFER, NOTIFY"
-#define ANSWERED_HERE "INVITE, OPTIONS, REGISTER, INFO, UPDATE, REFER"
+/// What we take, and what of it is answered here and not by sofia. REFER is not taken: it is how toll fraud is done.
+#define ALLOWED "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, NOTIFY"
+#define ANSWERED_HERE "INVITE, OPTIONS, REGISTER, INFO, UPDATE"
 
 enum {
+    END_CALLS_MS = 500,          ///< For the answers to our BYE requests when the provider is destroyed.
     MAX_BIND_ATTEMPTS = 8,       ///< A free port may be taken between the probe and sofia's bind.
     MAX_MESSAGE_BYTES = 65536,   ///< The largest datagram; nothing that a call needs is longer on TCP either.
     MAX_PROCEEDING = 20000,      ///< Server transactions at once: 32 s of 500 a second, and some.
@@ -60,9 +63,11 @@ static void on_bye(sip_call *call, sip_t const *sip) {
 static void on_options(sip_provider *provider, sip_call *call, nua_handle_t *handle) {
     // Health checks of trunks and load balancers: no credentials, and 503 takes us out of their rotation.
     if (provider->draining && !call)
-        nua_respond(handle, SIP_503_SERVICE_UNAVAILABLE, SIPTAG_RETRY_AFTER_STR("30"), NUTAG_WITH_THIS(provider->nua), TAG_END());
+        nua_respond(handle, SIP_503_SERVICE_UNAVAILABLE, SIPTAG_RETRY_AFTER_STR("30"),
+                    NUTAG_WITH_THIS(provider->nua), TAG_END());
     else
-        nua_respond(handle, SIP_200_OK, NUTAG_WITH_THIS(provider->nua), SIPTAG_ACCEPT_STR("application/sdp"), TAG_END());
+        nua_respond(handle, SIP_200_OK, NUTAG_WITH_THIS(provider->nua), SIPTAG_ACCEPT_STR("application/sdp"),
+                    TAG_END());
     if (!call) nua_handle_destroy(handle);
 }
 
@@ -97,10 +102,6 @@ static void on_nua_event(nua_event_t event, int status, char const *phrase, nua_
             if (status < 200) on_options(provider, call, handle);
             return;
         case nua_i_register: sip_on_register(provider, handle, sip); return;
-        case nua_i_refer:
-            nua_respond(handle, SIP_603_DECLINE, NUTAG_WITH_THIS(provider->nua), TAG_END());
-            if (!call) nua_handle_destroy(handle);
-            return;
         case nua_i_notify:
             if (call) sip_on_notify(call, sip);
             return;
@@ -160,8 +161,9 @@ static nua_t *create_nua(sip_provider *provider, uint32_t port) {
              settings->advertised_address ? ";maddr=" : "", settings->advertised_address ? settings->host : "");
     return nua_create(provider->root, on_nua_event, provider, NUTAG_URL(url), NUTAG_MEDIA_ENABLE(0),
                       NUTAG_AUTOANSWER(0), NUTAG_AUTOALERT(0), NUTAG_AUTOACK(1), NUTAG_EARLY_MEDIA(0),
-                      NUTAG_ALLOW(NULL), NUTAG_ALLOW(ALLOWED), NUTAG_APPL_METHOD(NULL), NUTAG_APPL_METHOD(ANSWERED_HERE),
-                      NUTAG_SUPPORTED("timer, 100rel"), NUTAG_SESSION_TIMER(settings->session_expires_s), NUTAG_MIN_SE(90),
+                      SIPTAG_ALLOW_STR(ALLOWED), NUTAG_APPL_METHOD(NULL), NUTAG_APPL_METHOD(ANSWERED_HERE),
+                      SIPTAG_SUPPORTED_STR("timer, 100rel"), NUTAG_MIN_SE(90),
+                      NUTAG_SESSION_TIMER(settings->session_expires_s),
                       NUTAG_UPDATE_REFRESH(1), NUTAG_AUTO302(0), SIPTAG_USER_AGENT_STR(settings->user_agent),
                       NTATAG_MAXSIZE(MAX_MESSAGE_BYTES), NTATAG_MAX_PROCEEDING(MAX_PROCEEDING), NTATAG_SERVER_RPORT(1),
                       NTATAG_UDP_MTU(65535), TAG_END());
@@ -182,7 +184,8 @@ static void open_ports(sip_provider *provider) {
         if (!error && settings->tcp) transport = "TCP", error = probe(settings, SOCK_STREAM, &port);
         if (error && settings->port == 0 && error == EADDRINUSE) continue;
         if (error) {
-            snprintf(message, sizeof message, "%s port %u of %s cannot be bound (%s): %s", transport, port, settings->host,
+            snprintf(message, sizeof message, "%s port %u of %s cannot be bound (%s): %s", transport, port,
+                     settings->host,
                      strerror(error),
                      error == EADDRINUSE      ? "stop the other program, or set another port"
                      : error == EADDRNOTAVAIL ? "set host to an address of this machine, or 0.0.0.0"
@@ -195,7 +198,8 @@ static void open_ports(sip_provider *provider) {
         provider->bound_port = provider->nua ? port : 0;
     }
     if (!provider->nua) {
-        snprintf(message, sizeof message, "the SIP stack could not use port %u of %s: check host and advertised_address",
+        snprintf(message, sizeof message,
+                 "the SIP stack could not use port %u of %s: check host and advertised_address",
                  settings->port, settings->host);
         sip_emit_provider_error(provider, VC_E_NETWORK, message);
         return;
@@ -208,10 +212,24 @@ static void open_ports(sip_provider *provider) {
     sip_emit_plain(provider, provider->handle, VC_EVENT_READY, 0);
 }
 
-/// Gives the ports back. sofia's own shutdown unregisters and ends dialogs first, within 30 s.
+/// Ends what is left when the host destroys the provider. Each call is ended in its own way and given a moment, because
+/// this version of sofia aborts (`nua_dialog_usage_remove: Assertion`) when it is shut down with a request unanswered.
+static void end_calls(sip_provider *provider) {
+    for (sip_call *call = provider->calls; call; call = call->next) {
+        sip_call_hangup(call, 503, "Shutting down");
+        if (call->bye_after_ack) nua_bye(call->handle, TAG_END());
+    }
+    const uint64_t until = sip_now_ns(provider) + END_CALLS_MS * 1000000ull;
+    while (provider->calls && sip_now_ns(provider) < until) su_root_step(provider->root, 20);
+    while (provider->calls) sip_call_destroy(provider->calls);
+    su_root_step(provider->root, 0);
+}
+
+/// Gives the ports back. sofia's own shutdown unregisters first, within 30 s.
 static void close_ports(sip_provider *provider) {
     if (!provider->nua) return;
     provider->shutting_down = true;
+    end_calls(provider);
     nua_shutdown(provider->nua);
     su_root_run(provider->root); // Until nua_r_shutdown.
     nua_destroy(provider->nua);
@@ -308,10 +326,6 @@ static void *run(void *argument) {
             run_orders(provider);
         }
         close_ports(provider);
-        while (provider->calls) {
-            provider->calls->state = SIP_CALL_ENDING;
-            sip_call_destroy(provider->calls);
-        }
         su_timer_destroy(provider->tick);
         su_root_deregister(provider->root, registered);
     }
@@ -327,7 +341,8 @@ static void *run(void *argument) {
 
 vc_status sip_stack_start(sip_provider *provider) {
     sip_redirect_sofia_log(provider->host);
-    if (getrandom(provider->nonce_key, sizeof provider->nonce_key, 0) != sizeof provider->nonce_key) return VC_E_INTERNAL;
+    const size_t length = sizeof provider->nonce_key;
+    if (getrandom(provider->nonce_key, length, 0) != (ssize_t)length) return VC_E_INTERNAL;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -1,6 +1,6 @@
-/*  The blind transfer (RFC 5589, 6): REFER within the call, and NOTIFY requests that tell how the peer fares. The call ends
-    when the peer says that the new one is up; it goes on when it is not. A peer that accepts and then hangs up has made
-    its call, whatever it forgot to say. A REFER that comes in is refused: it is how toll fraud is done.  */
+/*  The blind transfer (RFC 5589, 6): REFER within the call, and NOTIFY requests that tell how the peer fares. The call
+    ends when the peer says that the new one is up; it goes on when it is not. A peer that accepts and then hangs up
+    has made its call, whatever it forgot to say.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -27,9 +27,10 @@ void sip_transfer(sip_call *call, const char *target) {
         return;
     }
     char uri[640];
-    if (strncasecmp(target, "sip:", 4) == 0 || strncasecmp(target, "sips:", 5) == 0 || strncasecmp(target, "tel:", 4) == 0)
+    if (strncasecmp(target, "sip:", 4) == 0 || strncasecmp(target, "sips:", 5) == 0 ||
+        strncasecmp(target, "tel:", 4) == 0) {
         snprintf(uri, sizeof uri, "<%s>", target);
-    else {
+    } else {
         // A number alone is one of the peer's: it knows its own dial plan.
         sip_to_t const *remote = nua_handle_remote(call->handle);
         snprintf(uri, sizeof uri, "<sip:%s@%s>", target,

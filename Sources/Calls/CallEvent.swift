@@ -148,11 +148,14 @@ public struct SpeechMark: Sendable, Equatable {
     public var textEnd: Int
     /// Samples of the request's audio before the stretch begins to sound.
     public var position: UInt64
+    /// The sample after its last; 0 when the voice does not say.
+    public var end: UInt64
 
-    public init(textStart: Int, textEnd: Int, position: UInt64) {
+    public init(textStart: Int, textEnd: Int, position: UInt64, end: UInt64 = 0) {
         self.textStart = textStart
         self.textEnd = textEnd
         self.position = position
+        self.end = end
     }
 }
 

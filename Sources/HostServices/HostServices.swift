@@ -47,6 +47,10 @@ public final class HostServices: Sendable {
         let services = HostServices(configuration)
         running.withLock { $0 = services }
         for (id, table) in tables { HostTable.register(service: id, table: table.pointer) }
+        var watch = HostTable.Watch()
+        watch.epochRaised = { [weak services] in services?.epochRaised(of: $0) }
+        watch.isIdle = { [weak services] in services?.tasks.waitUntilIdle($0, timeoutMs: 0) ?? true }
+        HostTable.watch = watch
         return services
     }
 

@@ -39,6 +39,24 @@ struct HeardTextTests {
         #expect(heard.heard == "one two")
     }
 
+    @Test("Within a mark of a whole clause it is proportional, and ends with the mark's end")
+    func clauseMarks() {
+        var heard = HeardText(rateHz: 8_000, earDelayMs: 0)
+        heard.begin(1, text: "one two three four, and five")
+        heard.audio(1, samples: 26_000)
+        #expect(mark(&heard, 1, SpeechMark(textStart: 0, textEnd: 20, position: 0, end: 20_000)))
+        #expect(mark(&heard, 1, SpeechMark(textStart: 20, textEnd: 28, position: 22_000, end: 26_000)))
+        heard.played(3_999)
+        #expect(heard.heard == "")
+        heard.played(8_000)
+        #expect(heard.heard == "one two")
+        // The pause behind the clause credits nothing of the next.
+        heard.played(21_999)
+        #expect(heard.heard == "one two three four,")
+        heard.played(24_000)
+        #expect(heard.heard == "one two three four, and")
+    }
+
     @Test("Marks that run backwards or leave the text are refused")
     func badMarks() {
         var heard = HeardText(rateHz: 8_000, earDelayMs: 0)

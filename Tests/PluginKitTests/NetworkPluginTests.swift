@@ -34,7 +34,7 @@ struct LLMOpenAITests {
         #expect(session.object.events.last?.request == 5)
     }
 
-    @Test("A refusal keeps the vendor's words, and ends the session by the contract")
+    @Test("A refusal keeps the vendor's words, and costs the request and not the session")
     func refusal() throws {
         let session = try open(#"{"url":"https://api.example.com/v1","retries":0}"#)
         session.ask(5, question)
@@ -43,7 +43,7 @@ struct LLMOpenAITests {
         #expect(
             session.kinds.last
                 == .error(
-                    code: vc_status(VC_E_QUOTA), message: "api.example.com answered 429: slow down", isFatal: true,
+                    code: vc_status(VC_E_QUOTA), message: "api.example.com answered 429: slow down", isFatal: false,
                     retryAfterMs: 7000, status: 429, vendorCode: "rate_limit_exceeded"))
     }
 
@@ -60,7 +60,7 @@ struct LLMOpenAITests {
         session.object.exchanges[1].fail(Int(VC_E_NETWORK), "reset")
         session.object.fireTimers()
         #expect(session.object.exchanges.count == 2)
-        guard case .error(vc_status(VC_E_NETWORK), _, true, _, _, _)? = session.kinds.last else {
+        guard case .error(vc_status(VC_E_NETWORK), _, false, _, _, _)? = session.kinds.last else {
             Issue.record("\(session.kinds)"); return
         }
     }
@@ -251,7 +251,7 @@ struct TTSPiperTests {
         #expect(session.kinds == [.ready, .spoken(reason: Int(VC_TTS_COMPLETE), samples: 0)])
         session.speak(2, "Hello.", last: true)
         session.object.exchanges[1].answer(404, "<html>")
-        guard case .error(vc_status(VC_E_CONFIG), let message, true, _, 404, _)? = session.kinds.last else {
+        guard case .error(vc_status(VC_E_CONFIG), let message, false, _, 404, _)? = session.kinds.last else {
             Issue.record("\(session.kinds)"); return
         }
         #expect(message.hasSuffix("older servers of Piper take requests at / instead of /synthesize"))

@@ -54,8 +54,8 @@ import Testing
         let marks = caller.events.compactMap { if case .speech(_, .mark(let mark)) = $0 { mark } else { nil } }
         #expect(
             marks == [
-                SpeechMark(textStart: 0, textEnd: 3, position: 0),
-                SpeechMark(textStart: 4, textEnd: 9, position: 2_000),
+                SpeechMark(textStart: 0, textEnd: 3, position: 0, end: 2_000),
+                SpeechMark(textStart: 4, textEnd: 9, position: 2_000, end: 4_000),
             ])
         session.close()
         try waitUntil("the session's end") { instance.sessionCount == 0 }

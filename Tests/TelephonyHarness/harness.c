@@ -1,5 +1,5 @@
-/*  Loads a telephony plugin, opens a session for each call that comes in, and behaves as the called user's name says; so
-    that sipp, baresip and the driver in Tests/Telephony can test the plugin alone, against real SIP peers.
+/*  Loads a telephony plugin, opens a session for each call that comes in, and behaves as the called user's name says;
+    so that sipp, baresip and the driver in Tests/Telephony can test the plugin alone, against real SIP peers.
 
         telephony-harness PLUGIN.so key=value ...        (the provider's configuration)
 
@@ -59,7 +59,10 @@ static void act(session *call) {
         case RESUME: ops_of(call)->hold(call->plugin.state, 0); break;
         case TRANSFER: ops_of(call)->transfer(call->plugin.state, (vc_str)VC_STR("sip:other@127.0.0.1:9")); break;
         case DIGITS: ops_of(call)->dtmf(call->plugin.state, (vc_str)VC_STR("12#")); break;
-        case CREDIT: call->plugin.ops->credit(call->plugin.state, 16, 0); break;
+        case CREDIT:
+            host_starve(call->handle, 0);
+            call->plugin.ops->credit(call->plugin.state, 16, 0);
+            break;
         case CLOSE: call->plugin.ops->close(call->plugin.state); break;
     }
 }
@@ -76,7 +79,7 @@ static session *open_session(const vc_telephony_open *kind, const char *name) {
     const vc_open request = {.size = sizeof request, .session = call->handle, .call = {id, strlen(id)},
                              .leg = VC_STR("caller"), .config = VC_STR("{}"), .kind = kind};
     vc_error error = {.size = sizeof error};
-    if (strcmp(name, "starve") == 0) host_starve(call->handle, 6);
+    if (strcmp(name, "starve") == 0) host_starve(call->handle, 1000);
     const vc_status status = provider->open(provider_self, &request, &call->plugin, &error);
     if (status != VC_OK) {
         host_say("open-failed %d %.*s", status, (int)error.message.length, error.message.data);
@@ -92,7 +95,8 @@ static void on_incoming(const event *event) {
     const char *user = strchr(event->to, ':');
     user = user ? user + 1 : event->to;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(user, "@"), user);
-    host_say("incoming key=%s from=%s display=\"%s\" to=%s peer=%s%s", event->key, event->from, event->display, event->to,
+    host_say("incoming key=%s from=%s display=\"%s\" to=%s peer=%s%s", event->key, event->from, event->display,
+             event->to,
              event->peer, event->text);
     const vc_str key = {event->key, strlen(event->key)};
     if (strcmp(name, "ignore") == 0) return;
@@ -138,7 +142,8 @@ static void on_session_event(const event *event) {
         case VC_EVENT_DTMF: host_say("dtmf %s digits=%s duration=%u", call->name, event->text, event->number); break;
         case VC_EVENT_HELD: host_say("held %s %u", call->name, event->number); break;
         case VC_EVENT_TRANSFERRED:
-            host_say("transferred %s succeeded=%u code=%u reason=%s", call->name, event->number, event->code, event->text);
+            host_say("transferred %s succeeded=%u code=%u reason=%s", call->name, event->number, event->code,
+                     event->text);
             break;
         case VC_EVENT_ERROR: host_say("error %s %s", call->name, event->text); break;
         case VC_EVENT_CLOSED:

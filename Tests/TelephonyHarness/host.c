@@ -1,7 +1,7 @@
-/*  A host that is just large enough for one telephony plugin, and that watches the contract while it serves: events of a
-    session after CLOSED, a second HANGUP, an event with a wrong size, a handle that is gone. A breach is a line "fault",
-    and the harness ends with a failure. It knows nothing of the real host, so it is an independent reading of the
-    headers.  */
+/*  A host that is just large enough for one telephony plugin, and that watches the contract while it serves: events of
+    a session after CLOSED, a second HANGUP, an event with a wrong size, a handle that is gone. A breach is a line
+    "fault", and the harness ends with a failure. It knows nothing of the real host, so it is an independent reading of
+    the headers.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include "host.h"
@@ -129,7 +129,8 @@ static void fill(event *kept, const vc_event *head) {
                 const vc_field *field = &body->headers[index];
                 if (field->name.length > 2 && strncasecmp(field->name.data, "X-", 2) == 0) {
                     const size_t length = strlen(kept->text);
-                    snprintf(kept->text + length, TEXT - length, " %.*s=%.*s", (int)field->name.length, field->name.data,
+                    snprintf(kept->text + length, TEXT - length, " %.*s=%.*s", (int)field->name.length,
+                             field->name.data,
                              (int)field->value.length, field->value.data);
                 }
             }
@@ -271,7 +272,8 @@ static vc_status secret_with(vc_handle object, const char *name, vc_secret_fn us
     return VC_OK;
 }
 
-static vc_status metrics_define(vc_handle provider, uint32_t type, const char *name, const char *help, vc_handle *metric) {
+static vc_status metrics_define(vc_handle provider, uint32_t type, const char *name, const char *help,
+                                vc_handle *metric) {
     (void)provider, (void)help;
     if (metric_count == 32) return VC_E_AGAIN;
     snprintf(metrics[metric_count].name, sizeof metrics[0].name, "%s", name);
@@ -304,7 +306,8 @@ static const vc_log log_table = {.size = sizeof log_table, .write = log_write, .
 static const vc_config config_table = {.size = sizeof config_table, .text = config_text, .integer = config_integer,
                                        .number = config_number, .flag = config_flag};
 static const vc_secret secret_table = {.size = sizeof secret_table, .with = secret_with};
-static const vc_metrics metrics_table = {.size = sizeof metrics_table, .define = metrics_define, .record = metrics_record};
+static const vc_metrics metrics_table = {.size = sizeof metrics_table, .define = metrics_define,
+    .record = metrics_record};
 static const vc_clock clock_table = {.size = sizeof clock_table, .now_ns = clock_now, .wall_ns = clock_wall};
 
 static const void *service(const char *id) {

@@ -11,7 +11,7 @@
 /// The handle under which the one provider is known; sessions count upwards from FIRST_SESSION.
 enum { PROVIDER = 1, FIRST_SESSION = 1000, FIRST_MEDIA = 1000000 };
 
-enum { TEXT = 256, MAX_SESSIONS = 20000, MAX_QUEUE = 65536, MAX_SETTINGS = 64 };
+enum { TEXT = 256, MAX_SESSIONS = 20000, MAX_QUEUE = 1024, MAX_SETTINGS = 64 };
 
 /// An event, copied out of `emit`.
 typedef struct event {

@@ -1,6 +1,6 @@
 /*  A media service with a real UDP port for each session that sends back what it hears: enough for a softphone to hear
-    itself. It answers PCMU only, mirrors the direction as RFC 3264, 6.1 says, and watches the contract: a call on a media
-    session that is closed, or two calls on one at once, is a fault of the plugin.  */
+    itself. It answers PCMU only, mirrors the direction as RFC 3264, 6.1 says, and watches the contract: a call on a
+    media session that is closed, or two calls on one at once, is a fault of the plugin.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -14,12 +14,14 @@
 
 #include "host.h"
 
+enum { TEXT_BYTES = 1024 };
+
 typedef struct media_session {
     int fd;
     bool open, busy;
     uint16_t port;
     uint32_t version;
-    char text[1024];
+    char *text;
 } media_session;
 
 static media_session sessions[MAX_SESSIONS];
@@ -41,7 +43,8 @@ static void *echo(void *argument) {
             uint8_t packet[2048];
             struct sockaddr_in from;
             socklen_t length = sizeof from;
-            const ssize_t bytes = recvfrom(polled[index].fd, packet, sizeof packet, MSG_DONTWAIT, (void *)&from, &length);
+            const ssize_t bytes = recvfrom(polled[index].fd, packet, sizeof packet, MSG_DONTWAIT, (void *)&from,
+                                           &length);
             if (bytes > 0) sendto(polled[index].fd, packet, (size_t)bytes, 0, (void *)&from, length);
         }
     }
@@ -66,7 +69,8 @@ static vc_status open_media(vc_handle session, vc_handle *media) {
     }
     getsockname(fd, (void *)&address, &length);
     pthread_mutex_lock(&lock);
-    sessions[count] = (media_session){.fd = fd, .open = true, .port = ntohs(address.sin_port)};
+    sessions[count] = (media_session){.fd = fd, .open = true, .port = ntohs(address.sin_port),
+        .text = malloc(TEXT_BYTES)};
     *media = FIRST_MEDIA + count++;
     open_count++;
     pthread_mutex_unlock(&lock);
@@ -93,10 +97,10 @@ static vc_status leave(media_session *session, vc_status status) {
 }
 
 static void describe(media_session *session, const char *direction, vc_str *description) {
-    const int length = snprintf(session->text, sizeof session->text,
+    const int length = snprintf(session->text, TEXT_BYTES,
                                 "v=0\r\no=- 1 %u IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-                                "m=audio %u RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
-                                "a=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n",
+                                "m=audio %u RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+                                "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n",
                                 ++session->version, session->port, direction);
     *description = (vc_str){session->text, (uint64_t)length};
 }
@@ -152,6 +156,7 @@ static vc_status close_media(vc_handle media) {
     session->open = session->busy = false;
     open_count--;
     close(session->fd);
+    free(session->text);
     pthread_mutex_unlock(&lock);
     return VC_OK;
 }

@@ -2,7 +2,10 @@
 // of its own, as a call would; what is measured is the media thread, whose processor time and allocations are read
 // from the kernel and from `malloc_count.c`.
 //
-// usage: MediaBenchmark STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE      prints one line of JSON
+// With `pause` every stream plays a tone instead of the echo, and each is paused and resumed again and again at moments
+// that have nothing to do with its 20 ms; then the time from a decision to the last audible frame is told too.
+//
+// usage: MediaBenchmark STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE [pause]      prints one line of JSON
 
 import Glibc
 import Media
@@ -54,8 +57,9 @@ func residentKB() -> Int {
 
 func run() throws {
     let arguments = CommandLine.arguments
-    guard arguments.count == 5, let streamCount = Int(arguments[1]), let seconds = Int(arguments[2]) else {
-        fail("usage: MediaBenchmark STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE")
+    let isPausing = arguments.last == "pause"
+    guard arguments.count == (isPausing ? 6 : 5), let streamCount = Int(arguments[1]), let seconds = Int(arguments[2]) else {
+        fail("usage: MediaBenchmark STREAMS SECONDS OWN-PORTS-FILE THEIR-PORTS-FILE [pause]")
     }
     var peers: [String] = []
     for _ in 0..<1_000 where peers.count < streamCount {
@@ -94,14 +98,16 @@ func run() throws {
     var measuredFrom: Int64 = 0
     var used = 0
     var wall: Int64 = 0
+    var pauses = Pauses(streams: isPausing ? streamCount : 0)
     while MonotonicClock.now < end {
+        if isPausing { pauses.step(streams) }
         for stream in streams {
             while let frame = stream.inboundForCall.next() {
-                _ = frame.withSamples { stream.write($0, epoch: 1) }
+                if !isPausing { _ = frame.withSamples { stream.write($0, epoch: 1) } }
             }
             _ = stream.inboundForDetector.next()
         }
-        usleep(10_000)
+        usleep(isPausing ? 1_300 : 10_000)
         if wall == 0, MonotonicClock.now > cool {
             used = processorNs(of: thread) - processor
             wall = MonotonicClock.now - measuredFrom
@@ -123,7 +129,8 @@ func run() throws {
         "realtime_errno":\(statistics.realtimeErrors[0]),"late_ticks":\(statistics.lateTicks),\
         "send_lateness_us":{"p50":\(pacing.quantileUs(0.5) ?? -1),"p99":\(pacing.quantileUs(0.99) ?? -1),\
         "p999":\(pacing.quantileUs(0.999) ?? -1)},"playout_underruns":\(underruns),"frames_dropped":\(dropped),\
-        "kb_per_stream":\((residentKB() - idleKB) / streamCount),"bytes_of_a_slot":\(streams[0].memoryByteCount)}
+        "kb_per_stream":\((residentKB() - idleKB) / streamCount),"bytes_of_a_slot":\(streams[0].memoryByteCount),\
+        "pauses_us":\(pauses.latenciesUs)}
         """)
     fflush(nil)
     for stream in streams { stream.close() }

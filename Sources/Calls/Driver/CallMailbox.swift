@@ -56,6 +56,11 @@ public final class CallMailbox: Sendable {
         chunkSamplesMax = outboundRateHz * CallLimits.speechChunkMs / 1000
     }
 
+    /// A mailbox that no loop empties: for the benchmark of what leads to it (Benchmarks/plugin-line).
+    package convenience init(outboundRateHz: Int) {
+        self.init(doorbell: LoopDoorbell(), outboundRateHz: outboundRateHz)
+    }
+
     // MARK: For any thread
 
     /// Hands an event to the call.

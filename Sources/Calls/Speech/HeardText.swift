@@ -4,8 +4,8 @@
 /// this may credit too little and never too much:
 ///   - where the voice marks its words, a word counts when the next word has begun (some voices mark the beginning,
 ///     some the end: that rule is safe for both);
-///   - where it does not, text is credited in proportion to its samples, less the time that sound takes to the ear, and
-///     cut back to a whole word;
+///   - where it marks whole clauses, or nothing, text is credited in proportion to its samples, less the time that sound
+///     takes to the ear, and cut back to a whole word;
 ///   - while a piece is still being synthesised its length is not known, and a slow speaker is assumed.
 /// What was credited stays credited, so more time never credits less.
 public struct HeardText: Sendable, Equatable {
@@ -146,18 +146,32 @@ public struct HeardText: Sendable, Equatable {
 
     private func heardBytes(_ segment: Segment, played: UInt64) -> Int {
         if segment.isDone, played >= segment.samples { return segment.text.count }
-        if !segment.marks.isEmpty {
-            var bytes = 0
-            for (mark, next) in zip(segment.marks, segment.marks.dropFirst()) where next.position <= played {
-                bytes = mark.textEnd
-            }
-            return bytes
-        }
+        if !segment.marks.isEmpty { return markedBytes(segment, played: played) }
         let count = UInt64(segment.text.count)
         let length = segment.isDone ? segment.samples : max(segment.samples, count * slowestSamplesPerByte)
         guard length > 0 else { return 0 }
         var bytes = Int(count * min(played, length) / length)
         while bytes > 0, !Self.isSpace(segment.text[bytes - 1]) { bytes -= 1 }
+        return bytes
+    }
+
+    private func markedBytes(_ segment: Segment, played: UInt64) -> Int {
+        var bytes = 0
+        for (index, mark) in segment.marks.enumerated() {
+            let next = index + 1 < segment.marks.count ? segment.marks[index + 1].position : nil
+            if let next, next <= played {
+                bytes = mark.textEnd
+                continue
+            }
+            // Within a stretch of several words, as within a piece without marks; a single word is cut back to nothing.
+            let end = mark.end > mark.position ? mark.end : next ?? mark.position
+            guard played > mark.position, end > mark.position else { break }
+            let share = min(played, end) - mark.position
+            var heard = mark.textStart + Int(UInt64(mark.textEnd - mark.textStart) * share / (end - mark.position))
+            while heard > mark.textStart, !Self.isSpace(segment.text[heard - 1]) { heard -= 1 }
+            bytes = max(bytes, heard > mark.textStart ? heard : 0)
+            break
+        }
         return bytes
     }
 

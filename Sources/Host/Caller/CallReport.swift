@@ -69,7 +69,7 @@ struct CallReport {
         let responses = waterfalls.filter { !$0.spans.isEmpty }.map(\.responseMs).sorted()
         let median = responses.isEmpty ? nil : responses[responses.count / 2]
         if isQuiet {
-            print(json(outcome, results, problems, median, recording).text)
+            StandardOutput.write(json(outcome, results, problems, median, recording).text + "\n")
         } else {
             summarise(results, problems, median, recording)
         }
@@ -79,12 +79,12 @@ struct CallReport {
     private func summarise(
         _ results: [CallRun.TurnResult], _ problems: [String], _ median: Int?, _ recording: String?
     ) {
-        if let median { print("response, end of speech to first packet: median \(median) ms of \(waterfalls.count) turns") }
+        if let median { say("response, end of speech to first packet: median \(median) ms of \(waterfalls.count) turns") }
         for result in results {
-            if let answer = result.answerMs { print("  \(pad(result.id)) answer heard after \(answer) ms") }
-            if let silenced = result.silencedMs { print("  \(pad(result.id)) silenced the agent within \(silenced) ms") }
+            if let answer = result.answerMs { say("  \(pad(result.id)) answer heard after \(answer) ms") }
+            if let silenced = result.silencedMs { say("  \(pad(result.id)) silenced the agent within \(silenced) ms") }
         }
-        if let recording { print("recording of both sides: \(recording)") }
+        if let recording { say("recording of both sides: \(recording)") }
         for problem in problems { StandardError.write("vchost call: \(problem)\n") }
     }
 
@@ -106,5 +106,5 @@ struct CallReport {
         ]
     }
 
-    private func say(_ text: String) { if !isQuiet { print(text) } }
+    private func say(_ text: String) { if !isQuiet { StandardOutput.write(text + "\n") } }
 }

@@ -7,6 +7,30 @@ import Calls
 import JSON
 
 final class BuiltInTools: CallTools {
+    /// As a language model is told of them, in the shape of OpenAI's chat.
+    static let descriptions: JSONValue = [
+        describe("end_call", "Ends the call, once what you are saying has been heard.", [:]),
+        describe(
+            "transfer_call", "Connects the caller with somebody else and leaves the call.",
+            ["target": "The number or SIP address to connect with."]),
+        describe("send_dtmf", "Presses keys of the telephone.", ["digits": "Keys of 0-9 * # A-D."]),
+    ]
+
+    private static func describe(_ name: String, _ purpose: String, _ parameters: [String: String]) -> JSONValue {
+        [
+            "type": "function",
+            "function": [
+                "name": .string(name), "description": .string(purpose),
+                "parameters": [
+                    "type": "object",
+                    "properties": .object(
+                        parameters.mapValues { ["type": "string", "description": .string($0)] }),
+                    "required": .array(parameters.keys.sorted().map { .string($0) }),
+                ],
+            ],
+        ]
+    }
+
     func run(_ call: ToolCall, ticket: Ticket, for identity: CallIdentity, mailbox: CallMailbox) {
         mailbox.post(.toolResult(ticket, call: call.id, result(of: call)))
     }

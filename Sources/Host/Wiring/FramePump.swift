@@ -9,12 +9,14 @@ import CPlatform
 import Calls
 import Glibc
 import Media
+import Providers
 import Synchronization
 
 final class FramePump: Sendable {
     private struct Source: Sendable {
         let stream: MediaStream
         let mailbox: CallMailbox
+        let detection: DetectionStream?
         let event: @Sendable (MediaEvent) -> Void
     }
 
@@ -37,9 +39,15 @@ final class FramePump: Sendable {
     }
 
     /// From here on the mailbox hears of the stream's frames, and `event` of its events, on this thread.
-    func add(_ stream: MediaStream, mailbox: CallMailbox, event: @escaping @Sendable (MediaEvent) -> Void) -> UInt64 {
+    /// The detector is told whether the agent is being heard, since its echo must not pass for the caller.
+    func add(
+        _ stream: MediaStream, mailbox: CallMailbox, detection: DetectionStream?,
+        event: @escaping @Sendable (MediaEvent) -> Void
+    ) -> UInt64 {
         let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        sources.withLock { $0[number] = Source(stream: stream, mailbox: mailbox, event: event) }
+        sources.withLock {
+            $0[number] = Source(stream: stream, mailbox: mailbox, detection: detection, event: event)
+        }
         return number
     }
 
@@ -58,6 +66,7 @@ final class FramePump: Sendable {
             // A copy of references: what a source does may add or remove one.
             for source in sources.withLock({ Array($0.values) }) {
                 if source.stream.inboundForCall.count > 0 { source.mailbox.inboundReady() }
+                source.detection?.isAgentSpeaking = source.stream.playoutBacklog > 0
                 while let event = source.stream.nextEvent() { source.event(event) }
             }
             usleep(Self.restUs)

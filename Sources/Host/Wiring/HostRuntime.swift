@@ -76,6 +76,7 @@ final class HostRuntime: Sendable {
             settings: { _, call in
                 var settings = SessionSettings()
                 settings.language = byName[call.profile]?.policy.language.tag ?? ""
+                settings.tools = BuiltInTools.descriptions
                 return settings
             },
             converter: { StreamConverter(from: $0, to: $1) })

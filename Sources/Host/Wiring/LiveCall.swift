@@ -63,9 +63,11 @@ final class LiveCall: Sendable {
             audio: audio, telephony: CallSignalling(telephony, stream: stream), sessions: desk.sessions, tools: desk.tools,
             clips: desk.clips, observer: desk.reporter(for: self))
         let mailbox = desk.loop.add(identity, policy: profile.policy, edges: edges)
-        let pumped = desk.pump.add(stream, mailbox: mailbox) { [weak self] event in self?.media(event) }
         let listening = desk.detection.listen(to: stream, call: identity.id, detector: profile.detector) { event in
             mailbox.post(.voice(event))
+        }
+        let pumped = desk.pump.add(stream, mailbox: mailbox, detection: listening?.stream) { [weak self] event in
+            self?.media(event)
         }
         let recorder = desk.recorder(for: identity, stream)
         let (isAnswered, isFinished) = state.withLock { state in

@@ -127,12 +127,12 @@ public final class Question {
         _ = session.host.post(.answered(end), epoch: epoch, request: request)
     }
 
-    /// The answer failed. By the contract this ends the session: the host opens another where it wants to go on.
+    /// The answer failed. The session goes on: the host may ask again, or another model.
     public func fail(_ error: PluginError) {
         guard !isFinished else { return }
         isFinished = true
         session.remove(self)
-        session.host.failed(error, request: request)
+        _ = session.host.post(.error(error, isFatal: false), epoch: epoch, request: request)
     }
 
     fileprivate func cancel() {

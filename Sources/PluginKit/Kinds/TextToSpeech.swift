@@ -63,12 +63,10 @@ public final class Clause {
         session.advance()
     }
 
-    /// The clause cannot be said. By the contract this ends the session: the host opens another where it wants to go
-    /// on.
+    /// The clause cannot be said, and so neither can the rest of its request. The session goes on.
     public func fail(_ error: PluginError) {
         guard !isFinished else { return }
-        isFinished = true
-        session.host.failed(error, request: request)
+        session.fail(self, error)
     }
 
     fileprivate func forget() {
@@ -199,6 +197,22 @@ private final class TextToSpeechOpenSession: OpenSession {
                 _ = host.post(.spoken(isCanceled: false, samples: samples), epoch: epoch, request: request)
             }
         }
+    }
+
+    /// What was said of the request stands; nothing more of it comes, and no DONE: the error ends it.
+    func fail(_ clause: Clause, _ error: PluginError) {
+        for case .clause(let other) in line where other.request == clause.request {
+            heldBytes -= other.held.reduce(0) { $0 + $1.samples.count * 2 }
+            other.forget()
+        }
+        clause.forget()
+        line.removeAll { $0.request == clause.request }
+        if incoming?.request == clause.request { incoming = nil }
+        if speaking?.request == clause.request { speaking = nil }
+        clauseSamples = 0
+        // In order behind audio of the request that still waits for credit.
+        _ = host.post(.error(error, isFatal: false), epoch: clause.epoch, request: clause.request)
+        advance()
     }
 
     override func canceled() {

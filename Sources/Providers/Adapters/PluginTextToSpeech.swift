@@ -126,7 +126,8 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
                     .mark(
                         SpeechMark(
                             textStart: Int(body.text_start), textEnd: Int(body.text_end),
-                            position: rescale(body.position, from: rateHz, to: callRateHz))))
+                            position: rescale(body.position, from: rateHz, to: callRateHz),
+                            end: rescale(body.end, from: rateHz, to: callRateHz))))
             ).status
         case VC_EVENT_TTS_DONE:
             let reason = Int(raw.load(as: vc_event_tts_done.self).reason)

@@ -58,7 +58,7 @@ public final class ProviderSessions: SessionFactory {
         }
     }
 
-    private func make(
+    package func make(
         _ provider: Provider, _ call: CallIdentity, _ inboundRateHz: Int, _ outboundRateHz: Int, _ mailbox: CallMailbox
     ) throws(ProviderFailure) -> OpenedSession {
         guard let instance = instance(provider.name) else {

@@ -12,6 +12,24 @@ public enum HostTable {
         services.withLock { $0[id] = Table(pointer: table) }
     }
 
+    /// What services must know of an object's life, beyond its end (`PluginObject.whenEnded`).
+    public struct Watch: Sendable {
+        /// The epoch of the object was raised: what services do for older ones is void.
+        public var epochRaised: @Sendable (PluginObject) -> Void = { _ in }
+        /// Whether no task of the object runs any more: its `destroy` waits for that.
+        public var isIdle: @Sendable (vc_handle) -> Bool = { _ in true }
+
+        public init() {}
+    }
+
+    /// Set by the services when they start.
+    public static var watch: Watch {
+        get { watching.withLock { $0 } }
+        set { watching.withLock { $0 = newValue } }
+    }
+
+    private static let watching = Mutex(Watch())
+
     /// What the entry function of a plugin is called with.
     public static var pointer: UnsafePointer<vc_host> { hostTable.pointer }
 

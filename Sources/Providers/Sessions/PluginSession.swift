@@ -254,6 +254,7 @@ final class PluginSession: @unchecked Sendable {
     @discardableResult
     func raiseEpoch(to epoch: UInt64) -> Bool {
         let (_, original) = object.epoch.max(epoch, ordering: .acquiringAndReleasing)
+        if original < epoch { HostTable.watch.epochRaised(object) }
         return original < epoch
     }
 
@@ -296,8 +297,24 @@ final class PluginSession: @unchecked Sendable {
         instance.deadlines.schedule { [self] in
             // Here and not in `emit`: a service may wait for a task of the session, and that task may have said CLOSED.
             object.end()
+            destroy(triesLeft: instance.limits.closeMs / Self.idlePollMs)
+        }
+    }
+
+    private static let idlePollMs = 10
+
+    /// A task of the session may still run (`vc.task/1`): its memory must stay until that has ended.
+    private func destroy(triesLeft: Int) {
+        if HostTable.watch.isIdle(object.handle) {
             object.control { instance.timed("destroy", call: object.call) { ops.destroy!(theirs) } }
             instance.sessionEnded()
+        } else if triesLeft > 0 {
+            instance.deadlines.schedule(afterMs: Self.idlePollMs) { [self] in destroy(triesLeft: triesLeft - 1) }
+        } else {
+            instance.faults.note(
+                .neverClosed, call: object.call,
+                "a task of a session still ran \(instance.limits.closeMs) ms after CLOSED; its memory is lost")
+            instance.sessionEnded(asZombie: true)
         }
     }
 

@@ -106,7 +106,7 @@ public final class ProviderInstance: @unchecked Sendable {
                 var request = vc_create(
                     size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
                     config: config)
-                return object.control { timed("create") { table.create!(&request, &theirs, &error) } }
+                return object.control { timed("create", limitMs: 250) { table.create!(&request, &theirs, &error) } }
             }
         }
         guard status == VC_OK else {
@@ -287,11 +287,11 @@ public final class ProviderInstance: @unchecked Sendable {
     var kindOps: UnsafeRawPointer? { table.kind_ops }
 
     /// Measures a VC_CONTROL call.
-    func timed<Result>(_ slot: StaticString, call: String = "", _ body: () -> Result) -> Result {
+    func timed<Result>(_ slot: StaticString, call: String = "", limitMs: Int? = nil, _ body: () -> Result) -> Result {
         let begin = hostClockNs()
         let result = body()
         let tookNs = hostClockNs() &- begin
-        if tookNs > UInt64(limits.slowCallMs) * 1_000_000 {
+        if tookNs > UInt64(limitMs ?? limits.slowCallMs) * 1_000_000 {
             faults.note(
                 .slowCall, sort: "\(slot)", call: call,
                 "\(slot) took \(tookNs / 1_000_000) ms; it must answer at once and report by an event")

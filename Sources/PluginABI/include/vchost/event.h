@@ -40,6 +40,9 @@ enum {
 };
 
 /// Something went wrong. `error` lives until `emit` returns.
+///
+/// With a request in its head, and not fatal, it ends that request in place of its DONE, and the session goes on. With
+/// `fatal`, the session emits nothing more and waits for `close`.
 typedef struct vc_event_error {
     vc_event head;
     const vc_error *VC_NULLABLE error;

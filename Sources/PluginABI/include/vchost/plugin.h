@@ -31,6 +31,7 @@ typedef struct vc_provider {
     vc_str id;   ///< As in the manifest, "org.acme.stt".
 
     /// Makes a provider of the given configuration: checks it, and takes memory, but no port, thread or connection yet.
+    /// It may read small files that the configuration names, and take 250 ms for it: no call is up that would wait.
     /// On failure `*self` is not used, and `error` says which setting is wrong and what would be right.
     vc_status (*VC_NULLABLE create)(const vc_create *request, vc_self *VC_NONNULL self, vc_error *error) VC_CONTROL;
 

@@ -30,7 +30,8 @@ typedef struct vc_llm_ops {
     uint32_t size;
     uint32_t reserved;
 
-    /// Asks. Answered by DELTA, TOOL_CALL and USAGE events in any number, and exactly one LLM_DONE or a fatal ERROR.
+    /// Asks. Answered by DELTA, TOOL_CALL and USAGE events in any number, and exactly one LLM_DONE,
+    /// or an ERROR for this request.
     vc_status (*VC_NULLABLE request)(vc_self self, const vc_llm_request *request) VC_CONTROL;
 
     /// The result of a tool call, JSON or text. After the last one of a request the model goes on under the same request.

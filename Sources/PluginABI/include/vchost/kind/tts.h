@@ -19,7 +19,8 @@ typedef struct vc_tts_ops {
     /// the last with VC_TTS_LAST; the text of the last piece may be empty. Requests are spoken in the order in which they
     /// came and never interleave. Text is plain: no markup, any Unicode; the voice does with it what it can.
     ///
-    /// Answered by AUDIO and MARK events, and exactly one TTS_DONE after the last piece's audio.
+    /// Answered by AUDIO and MARK events, and exactly one TTS_DONE after the last piece's audio, or an ERROR for
+    /// this request.
     vc_status (*VC_NULLABLE speak)(vc_self self, uint64_t request, uint64_t epoch, vc_str text, uint32_t flags) VC_CONTROL;
 } vc_tts_ops;
 
