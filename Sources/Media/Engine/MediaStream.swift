@@ -69,8 +69,9 @@ public final class MediaStream: Sendable {
 
     /// Asks something of the media thread, unless the stream was closed.
     ///
-    /// Behind `remove` a command would name a slot that may be freed, or be another call's, when the thread comes to it.
-    /// So both are posted under one lock; nobody who speaks to a stream knows whether somebody else has just closed it.
+    /// Behind `remove` a command would name a slot that may be freed, or be another call's, when the thread comes to
+    /// it. So both are posted under one lock; nobody who speaks to a stream knows whether somebody else has just closed
+    /// it.
     private func command(_ command: MediaCommand, isLast: Bool = false) {
         negotiation.withLock { state in
             if !state.isClosed { engine.post(command, to: thread) }
