@@ -17,7 +17,8 @@ public enum MediaError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .noPorts(let pairs):
             "all \(pairs) RTP port pairs are in use or resting after a call; widen [media] port_range"
-        case .cannotBind(let host, let code): "cannot bind RTP sockets on \(host): error \(code); check [media] bind_address"
+        case .cannotBind(let host, let code):
+            "cannot bind RTP sockets on \(host): error \(code); check [media] bind_address"
         case .badAddress(let text): "\(text) is not an IP address in digits"
         case .tooManyStreams(let limit): "\(limit) media streams are open, the limit of [media] maximum_streams"
         case .notRunning: "the media engine is not running"
