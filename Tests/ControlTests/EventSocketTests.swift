@@ -30,6 +30,7 @@ struct EventSocketTests {
     func broadcast() throws {
         let path = Self.path()
         let events = try EventSocket(path: path)
+        try events.appear()
         defer { events.stop() }
         let watchers = [Self.connect(to: path), Self.connect(to: path)]
         defer { for watcher in watchers { close(watcher) } }
@@ -49,6 +50,7 @@ struct EventSocketTests {
     func slowWatcher() throws {
         let path = Self.path()
         let events = try EventSocket(path: path)
+        try events.appear()
         defer { events.stop() }
         let watcher = Self.connect(to: path)
         defer { close(watcher) }
@@ -62,10 +64,21 @@ struct EventSocketTests {
         #expect(Self.waitUntil { !events.isWatched })
     }
 
+    @Test("The path appears when the host says that it is up, and not before")
+    func appearance() throws {
+        let path = Self.path()
+        let events = try EventSocket(path: path)
+        defer { events.stop() }
+        #expect(access(path, F_OK) != 0)
+        try events.appear()
+        #expect(access(path, F_OK) == 0)
+    }
+
     @Test("The socket is the owner's alone, and a path that is too long is refused in words")
     func permissions() throws {
         let path = Self.path()
         let events = try EventSocket(path: path)
+        try events.appear()
         defer { events.stop() }
         var status = stat()
         #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o600)

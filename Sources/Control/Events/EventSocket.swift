@@ -38,28 +38,29 @@ public final class EventSocket: Sendable {
     /// True when somebody watches: spares the work of making lines for nobody.
     public var isWatched: Bool { watcherCount.load(ordering: .relaxed) > 0 }
 
-    /// Listens at `path`, replacing a socket that a host before this one left behind. Throws `SettingsError` when
-    /// that does not work.
+    /// Listens, under another name until `appear`, so that whoever waits for the path finds a host that is up. Throws
+    /// `SettingsError` when that does not work.
     public init(path: String) throws(SettingsError) {
         self.path = path
+        let hidden = path + ".starting"
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
-        guard path.utf8.count < capacity else {
+        guard hidden.utf8.count < capacity else {
             throw SettingsError(
                 .invalid, "events_socket: \(path) is longer than the \(capacity - 1) bytes of a socket's path")
         }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: hidden.utf8) }
         listener = socket(
             AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         wake = eventfd(0, Int32(EFD_NONBLOCK) | Int32(EFD_CLOEXEC))
-        unlink(path)
+        unlink(hidden)
         let bound = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        guard bound == 0, chmod(path, 0o600) == 0, listen(listener, 8) == 0 else {
+        guard bound == 0, chmod(hidden, 0o600) == 0, listen(listener, 8) == 0 else {
             let reason = String(cString: strerror(errno))
             close(listener)
             close(wake)
@@ -72,6 +73,13 @@ public final class EventSocket: Sendable {
             throw SettingsError(.invalid, "events_socket: no thread could be started")
         }
         pthread_detach(thread)
+    }
+
+    /// Takes the path, also from a socket that a host before this one left behind. Throws when that does not work.
+    public func appear() throws(SettingsError) {
+        guard rename(path + ".starting", path) == 0 else {
+            throw SettingsError(.invalid, "events_socket: \(path) cannot be made: \(String(cString: strerror(errno)))")
+        }
     }
 
     /// Sends a line to every watcher. Never blocks; any thread but a media thread.

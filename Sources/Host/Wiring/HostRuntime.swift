@@ -102,6 +102,13 @@ final class HostRuntime: Sendable {
         box.desk = desk
 
         telephony = started.startTelephony(log: log, logger: logger, desk: desk)
+        // A host that nobody can call is no host; whoever started it should hear of that, and not the callers.
+        guard !telephony.isEmpty else {
+            throw SettingsError(.invalid, started.hasTelephony
+                ? "no telephony provider started; the lines above say why"
+                : "no [telephony.NAME] is configured: nobody could call")
+        }
+        try events?.appear()
         logger.info(
             "ready: \(providers.count + telephony.count) of \(review.providers.count) providers, "
                 + "\(profiles.count) profiles")

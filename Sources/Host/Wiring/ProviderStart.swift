@@ -11,6 +11,7 @@ struct ProviderStart {
     let running: [String: ProviderInstance]
     let failures: [(name: String, failure: ProviderFailure)]
     private let telephonySections: [ProviderSection]
+    var hasTelephony: Bool { !telephonySections.isEmpty }
 
     init(_ sections: [ProviderSection], log: any ProviderLog) {
         var started: [ProviderInstance] = []
