@@ -9,8 +9,10 @@ Two figures, both at the callers' end, from the kernel's receive time of the fir
 - `after_decision`: from the host's own stamp of the decision (stage `endOfTurn` of the event socket, the same clock) to
   the same packet. Providers are instant and `early_start` is off, so the whole chain of the answer is within it.
 
-`whole` is what the goal means. A packet leaves on its call's own place in the 20 ms, so 10 ms of either is the mean of a wait
-that no sender of 20 ms frames can avoid.
+The goal's words fit `whole` best, and its number fits a line without a jitter buffer: RTP is held 20 to 45 ms on its way in
+(DelayModel: 20 ms at least, to be safe from the network), which alone is more than the 15 ms. Both are judged by the goal's
+number, each for itself, the worst of the three loads. A packet leaves on its call's own place in the 20 ms: 10 ms of either is
+the mean of a wait that no sender of 20 ms frames can avoid.
 """
 
 import collections
@@ -26,7 +28,7 @@ import result
 P50_MS, P99_MS = 15, 40
 END_OF_TURN_MS = 320
 LOADS = [1, 10, 50]
-SECONDS = {1: 14, 10: 8, 50: 6}
+SECONDS = {1: 20, 10: 12, 50: 12}
 
 
 def floors(track):
@@ -55,7 +57,7 @@ def end_frames(track, call, ends):
 
 def at(calls):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-    track = load.Track(folder, 6, [2.4, 2.7] if calls < 50 else [4.0, 5.0])
+    track = load.Track(folder, 6, [2.4, 2.7])
     ends = [i for i in range(len(track.text)) if track.text[i] == "1" and track.text[(i + 1) % len(track.text)] == "0"]
     floor = floors(track)
     with load.host(profile="early_start = no") as host, load.Callers(host, track, calls) as callers:
@@ -101,10 +103,12 @@ def at(calls):
 
 def measure():
     runs = [at(calls) for calls in LOADS]
-    figures = {key: [run[key] for run in runs] for key in runs[0] if key.endswith("_ms")}
-    yield result.write(
-        "P4", "what the host adds to an answer, at 1, 10 and 50 calls", __doc__.strip(),
-        {"calls": LOADS, "providers": "instant", "detector": "energy", "endOfTurnMs": END_OF_TURN_MS, "earlyStart": False},
-        figures, {"whole_p50_ms": P50_MS, "whole_p99_ms": P99_MS},
-        all(run["whole_p50_ms"] <= P50_MS and run["whole_p99_ms"] <= P99_MS for run in runs), runs=runs,
-        reservations=["the spread is over the three loads, not over repeats of one"])
+    for name, title in (("after_decision", "from the decision to the answer's first packet"),
+                        ("whole", "all that the host adds to an answer, jitter buffer included")):
+        p50, p99 = f"{name}_p50_ms", f"{name}_p99_ms"
+        yield result.write(
+            f"P4-{name.split('_')[-1]}", f"{title}, at 1, 10 and 50 calls", __doc__.strip(),
+            {"calls": LOADS, "providers": "instant", "detector": "energy", "endOfTurnMs": END_OF_TURN_MS, "earlyStart": False},
+            {key: [run[key] for run in runs] for key in (p50, p99)}, {p50: P50_MS, p99: P99_MS},
+            all(run[p50] <= P50_MS and run[p99] <= P99_MS for run in runs), runs=runs,
+            reservations=["the spread is over the three loads, not over repeats of one"])

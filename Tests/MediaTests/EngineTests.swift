@@ -280,6 +280,24 @@ struct EngineTests {
         #expect(throws: MediaError.notRunning) { try stream.answer(to: peer.offer()) }
     }
 
+    @Test("What is asked of a stream after its end does not reach the media thread, which has given its slot back")
+    func commandsAfterTheEnd() throws {
+        let engine = try makeEngine()
+        defer { engine.stop() }
+        let peer = LoopbackPeer()
+        let stream = try connect(engine, peer)
+        let voice = tone(hertz: 300, count: 4_000)
+        _ = withSamples(voice) { stream.write($0, epoch: 1) }
+        run(10) { _ in }
+        stream.close()
+        stream.waitForCommands()
+        // Decided long ago: obeyed, it would leave a latency in the figures, which the handle keeps alive here.
+        stream.pause(decidedAtNs: 0)
+        stream.flush(before: 2, decidedAtNs: 0)
+        stream.waitForCommands()
+        #expect(stream.statistics.pauseLatencyMs == 0)
+    }
+
     @Test("A silent peer becomes an event, once")
     func mediaTimeout() throws {
         var configuration = MediaConfiguration()

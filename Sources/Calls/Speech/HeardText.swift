@@ -4,8 +4,8 @@
 /// this may credit too little and never too much:
 ///   - where the voice marks its words, a word counts when the next word has begun (some voices mark the beginning,
 ///     some the end: that rule is safe for both);
-///   - where it marks whole clauses, or nothing, text is credited in proportion to its samples, less the time that sound
-///     takes to the ear, and cut back to a whole word;
+///   - where it marks whole clauses, or nothing, text is credited in proportion to its samples, less the time that
+///     sound takes to the ear, and cut back to a whole word;
 ///   - while a piece is still being synthesised its length is not known, and a slow speaker is assumed.
 /// What was credited stays credited, so more time never credits less.
 public struct HeardText: Sendable, Equatable {

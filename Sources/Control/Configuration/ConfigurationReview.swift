@@ -36,6 +36,7 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
+        problems.sort { $0.source.place < $1.source.place }
     }
 
     public var hasErrors: Bool { problems.contains { $0.severity == .error } }
@@ -116,28 +117,42 @@ public struct ConfigurationReview: Sendable {
         return given
     }
 
-    /// A setting that names a secret of the plugin's manifest needs that secret.
+    /// `${secret:NAME}` in a setting needs a secret that the plugin's manifest lists and the operator has set.
     private mutating func reviewSecrets(
         of plugin: LoadedPlugin, _ section: Configuration.Section, _ environment: [String: String]
     ) {
         for (key, setting) in section.settings.sorted(by: { $0.key < $1.key }) {
-            guard plugin.manifest.secrets.contains(setting.text) else { continue }
-            let reference = configuration.secretReference(setting.text)
-            let missing: String? =
-                if reference.hasPrefix("env:") {
-                    environment[String(reference.dropFirst(4))] == nil
-                        ? "the variable \(reference.dropFirst(4)) is not set" : nil
-                } else if reference.hasPrefix("file:") {
-                    access(String(reference.dropFirst(5)), R_OK) == 0
-                        ? nil : "\(reference.dropFirst(5)) cannot be read: \(String(cString: strerror(errno)))"
-                } else {
-                    "[secrets] \(setting.text.lowercased()) is neither env:NAME nor file:PATH"
-                }
-            guard let missing else { continue }
-            problems.append(
-                SettingProblem(
-                    .error, setting.source,
-                    "[\(section.name)] \(key): the secret \(setting.text) is missing: \(missing)"))
+            for name in Self.secretNames(in: setting.text) {
+                let objection =
+                    plugin.manifest.secrets.contains(name)
+                    ? missing(name, environment)
+                    : "\(plugin.id) has no such secret; its manifest lists "
+                        + plugin.manifest.secrets.joined(separator: ", ")
+                guard let objection else { continue }
+                problems.append(
+                    SettingProblem(
+                        .error, setting.source, "[\(section.name)] \(key): the secret \(name): \(objection)"))
+            }
+        }
+    }
+
+    /// Why a secret cannot be had, or nil.
+    private func missing(_ name: String, _ environment: [String: String]) -> String? {
+        let reference = configuration.secretReference(name)
+        if reference.hasPrefix("env:") {
+            let variable = String(reference.dropFirst(4))
+            return environment[variable] == nil ? "the variable \(variable) is not set" : nil
+        }
+        guard reference.hasPrefix("file:") else {
+            return "[secrets] \(name.lowercased()) is neither env:NAME nor file:PATH"
+        }
+        let path = String(reference.dropFirst(5))
+        return access(path, R_OK) == 0 ? nil : "\(path) cannot be read: \(String(cString: strerror(errno)))"
+    }
+
+    static func secretNames(in text: String) -> [String] {
+        text.split(separator: "${secret:", omittingEmptySubsequences: false).dropFirst().compactMap { rest in
+            rest.firstIndex(of: "}").map { String(rest[..<$0]) }
         }
     }
 

@@ -15,6 +15,11 @@ public enum SettingSource: Sendable, Equatable, CustomStringConvertible {
     }
 }
 
+extension SettingSource {
+    /// For lists in the order of the file; what has no line comes first.
+    var place: Int { if case .file(_, let line) = self { line } else { 0 } }
+}
+
 /// One effective value, as text.
 public struct Setting: Sendable, Equatable {
     public var text: String

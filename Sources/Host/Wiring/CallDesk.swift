@@ -84,7 +84,9 @@ final class CallDesk: Sendable {
                 switch verdict {
                 case .admit: open(incoming, profile!, id, provider)
                 case .decline(let code, let retryAfterS):
-                    logger.info("declined with \(code): \(incoming.from) called \(incoming.to)", of: LogSubject(name: provider.instance.name))
+                    logger.info(
+                        "declined with \(code): \(incoming.from) called \(incoming.to)",
+                        of: LogSubject(name: provider.instance.name))
                     provider.decline(key: incoming.key, code: Int(code), retryAfterSeconds: Int(retryAfterS))
                 }
             }
@@ -100,7 +102,9 @@ final class CallDesk: Sendable {
         }
         guard !isWithdrawn else { return ended(call) }
         do throws(ProviderFailure) {
-            let session = try provider.answerable(key: incoming.key, call: id) { [weak call] in call?.happened($0) ?? .stale }
+            let session = try provider.answerable(key: incoming.key, call: id) { [weak call] event in
+                call?.happened(event) ?? .stale
+            }
             logger.info(
                 "\(incoming.from) calls \(incoming.to), answered by [profile.\(profile.name)]",
                 of: LogSubject(name: provider.instance.name, call: id))
@@ -128,10 +132,14 @@ final class CallDesk: Sendable {
     func reporter(for call: LiveCall) -> any CallObserver {
         CallReporter(
             protocolCall: call.incoming.protocolCall, socket: events,
-            log: { [logger] level, message, identity in logger.write(Logger.Level(level), message, of: LogSubject(call: identity.id)) },
+            log: { [logger] level, message, identity in
+                logger.write(Logger.Level(level), message, of: LogSubject(call: identity.id))
+            },
             whenEnded: { [logger] record, identity in
                 logger.info(
-                    "ended after \(record.durationMs / 1000) s: \(record.end), \(record.callerTurns) turns of the caller, \(record.bargeIns) interruptions, \(record.failovers) failovers",
+                    "ended after \(record.durationMs / 1000) s: \(record.end), "
+                        + "\(record.callerTurns) turns of the caller, \(record.bargeIns) interruptions, "
+                        + "\(record.failovers) failovers",
                     of: LogSubject(call: identity.id))
             })
     }

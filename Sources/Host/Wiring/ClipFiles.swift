@@ -1,8 +1,8 @@
 // Sentences that were rendered before any call: what a caller hears when every voice has failed.
 //
-// Files and not a provider's work at start-up: they must be there when nothing else is, an operator can record them with a
-// person's voice, and reading them costs milliseconds. `clips/LANGUAGE/NAME.wav`, any rate; `make build` renders the
-// English ones with flite.
+// Files and not a provider's work at start-up: they must be there when nothing else is, an operator can record them
+// with a person's voice, and reading them costs milliseconds. `clips/LANGUAGE/NAME.wav`, any rate; `make build`
+// renders the English ones with flite.
 
 import Calls
 import Control

@@ -25,7 +25,8 @@ final class DetectionDesk: Sendable {
         var threads: [String: (thread: DetectionThread, provider: VoiceActivityProvider)] = [:]
         for (name, provider) in providers {
             let thread = DetectionThread(
-                detector: DetectorTable(ops: provider.ops, provider: provider.state), configuration: DetectionConfiguration(name: name)
+                detector: DetectorTable(ops: provider.ops, provider: provider.state),
+                configuration: DetectionConfiguration(name: name)
             ) { logger.warning($0, of: LogSubject(name: name)) }
             try thread.start()
             threads[name] = (thread, provider)
@@ -51,9 +52,12 @@ final class DetectionDesk: Sendable {
                     return Listening(thread: thread, stream: listening, memory: memory)
                 }
                 memory.close()
-                logger.warning("\(detector) has no window for \(rateHz) Hz; the energy detector listens", of: LogSubject(name: detector, call: call))
+                logger.warning(
+                    "\(detector) has no window for \(rateHz) Hz; the energy detector listens",
+                    of: LogSubject(name: detector, call: call))
             } catch {
-                logger.warning("\(error.message); the energy detector listens", of: LogSubject(name: detector, call: call))
+                logger.warning(
+                    "\(error.message); the energy detector listens", of: LogSubject(name: detector, call: call))
             }
         }
         return builtIn.add(source: source, rateHz: rateHz, session: nil, sink: sink).map {

@@ -1,10 +1,11 @@
-// The running host: everything is made here, in the order in which one needs the other, and ended in the opposite order.
+// The running host: everything is made here, in the order in which one needs the other, and ended in the opposite
+// order.
 //
 //     log and services ─► media engine ─► plugins ─► providers ─► detectors, conversations ─► telephony ─► event socket
 //
-// Telephony comes last, so that the first call finds everything; the event socket after it, because its appearance is how
-// scripts see that the host is up. A provider that does not start costs its profile a place in a chain, not the host its
-// start: what cannot work is said in the log, and the chain goes on with the next.
+// Telephony comes last, so that the first call finds everything; the event socket after it, because its appearance is
+// how scripts see that the host is up. A provider that does not start costs its profile a place in a chain, not the
+// host its start: what cannot work is said in the log, and the chain goes on with the next.
 
 import Calls
 import Control
@@ -36,13 +37,16 @@ final class HostRuntime: Sendable {
         try engine.start()
         if let refusal = engine.statistics.realtimeErrors.first(where: { $0 > 0 }) {
             logger.warning(
-                "media threads run without real-time priority (\(String(cString: strerror(refusal)))): packets may leave late under load; grant CAP_SYS_NICE, or set [media] realtime = no")
+                "media threads run without real-time priority (\(String(cString: strerror(refusal)))): packets may "
+                    + "leave late under load; grant CAP_SYS_NICE, or set [media] realtime = no")
         }
         let box = Box()
         var options = StreamOptions()
         options.eventWake = pump.wake
         options.callFrameWake = pump.wake
-        MediaService(engine: engine, options: options) { session, stream in box.desk?.negotiated(session, stream) }.install()
+        MediaService(engine: engine, options: options) { session, stream in
+            box.desk?.negotiated(session, stream)
+        }.install()
 
         let log = ProviderLogger(logger)
         let review = try sources.review(log: log)
@@ -53,10 +57,13 @@ final class HostRuntime: Sendable {
             throw SettingsError(.invalid, "the configuration has errors; `vchost config check` lists them")
         }
 
+        services.secrets.replace(Self.secrets(review, configuration))
         let started = ProviderStart(review.providers, log: log)
         let providers = started.running
         self.providers = providers
-        for (name, failure) in started.failures { logger.error("did not start: \(failure.message)", of: LogSubject(name: name)) }
+        for (name, failure) in started.failures {
+            logger.error("did not start: \(failure.message)", of: LogSubject(name: name))
+        }
 
         var detectors: [String: VoiceActivityProvider] = [:]
         for (name, instance) in providers where instance.kind == .voiceActivity {
@@ -90,13 +97,14 @@ final class HostRuntime: Sendable {
         let events = socketPath.isEmpty ? nil : try EventSocket(path: socketPath)
         self.events = events
         desk = CallDesk(
-            loop: loop, pump: pump, detection: try DetectionDesk(detectors, logger: logger), sessions: sessions, clips: clips,
-            profiles: profiles, configuration: configuration, events: events, logger: logger)
+            loop: loop, pump: pump, detection: try DetectionDesk(detectors, logger: logger), sessions: sessions,
+            clips: clips, profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
         telephony = started.startTelephony(log: log, logger: logger, desk: desk)
         logger.info(
-            "ready: \(providers.count + telephony.count) of \(review.providers.count) providers, \(profiles.count) profiles")
+            "ready: \(providers.count + telephony.count) of \(review.providers.count) providers, "
+                + "\(profiles.count) profiles")
     }
 
     /// Ends calls, then what they stood on. Returns when all is done or the time is over.
@@ -125,11 +133,24 @@ final class HostRuntime: Sendable {
         return services
     }
 
+    /// Where each secret that a plugin may ask for is to be found.
+    private static func secrets(
+        _ review: ConfigurationReview, _ configuration: Configuration
+    ) -> [String: SecretReference] {
+        var references: [String: SecretReference] = [:]
+        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
+            // The review has refused what cannot be parsed and is needed.
+            references[name] = try? SecretReference(parsing: configuration.secretReference(name))
+        }
+        return references
+    }
+
     private static func media(_ configuration: Configuration) -> MediaConfiguration {
         var media = MediaConfiguration()
         media.bindAddress = configuration.text("media", "bind_address")
         let advertised = configuration.text("media", "advertised_address")
-        media.advertisedAddress = advertised.isEmpty ? (media.bindAddress == "0.0.0.0" ? DefaultRoute.address : nil) : advertised
+        let own = media.bindAddress == "0.0.0.0" ? DefaultRoute.address : nil
+        media.advertisedAddress = advertised.isEmpty ? own : advertised
         let low = configuration.integer("media", "port_min")
         media.portRange = UInt16(low)...UInt16(max(low + 1, configuration.integer("media", "port_max")))
         media.threads = configuration.integer("media", "threads")

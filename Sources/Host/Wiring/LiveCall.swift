@@ -4,8 +4,8 @@
 //              ─► ANSWERED ─► ... ─► HANGUP or the agent's goodbye ─► record written ─► everything closed
 //
 // The conversation is made when the media is agreed on and not when it is answered: its providers open their sessions
-// while the peer's ACK is still under way. Ends come from three sides (the peer, the conversation, a failure before there
-// was one), so `finish` may be asked for by each and happens once.
+// while the peer's ACK is still under way. Ends come from three sides (the peer, the conversation, a failure before
+// there was one), so `finish` may be asked for by each and happens once.
 
 import Calls
 import Control
@@ -60,8 +60,8 @@ final class LiveCall: Sendable {
         guard isFirst, let telephony = state.withLock({ $0.telephony }) else { return }
         let audio = StreamAudio(stream) { [weak self] in self?.finish() }
         let edges = CallEdges(
-            audio: audio, telephony: CallSignalling(telephony, stream: stream), sessions: desk.sessions, tools: desk.tools,
-            clips: desk.clips, observer: desk.reporter(for: self))
+            audio: audio, telephony: CallSignalling(telephony, stream: stream), sessions: desk.sessions,
+            tools: desk.tools, clips: desk.clips, observer: desk.reporter(for: self))
         let mailbox = desk.loop.add(identity, policy: profile.policy, edges: edges)
         let listening = desk.detection.listen(to: stream, call: identity.id, detector: profile.detector) { event in
             mailbox.post(.voice(event))
@@ -91,7 +91,8 @@ final class LiveCall: Sendable {
         }
         switch event {
         case .hungUp(let cause, let code, let reason):
-            desk.log(.info, "hung up: \(cause)\(code == 0 ? "" : " \(code)")\(reason.isEmpty ? "" : " \(reason)")", identity)
+            let detail = (code == 0 ? "" : " \(code)") + (reason.isEmpty ? "" : " \(reason)")
+            desk.log(.info, "hung up: \(cause)\(detail)", identity)
             if mailbox == nil { finish() }
         case .lost(let failure):
             desk.log(.error, "the signalling was lost: \(failure.message)", identity)

@@ -1,5 +1,5 @@
-// From the sections of the configuration to running providers: all are created and started, and then waited for together,
-// so that a host with five models is ready when the slowest is, and not when their sum is.
+// From the sections of the configuration to running providers: all are created and started, and then waited for
+// together, so that a host with five models is ready when the slowest is, and not when their sum is.
 
 import Calls
 import Control

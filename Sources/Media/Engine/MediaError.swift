@@ -16,11 +16,11 @@ public enum MediaError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .noPorts(let pairs):
-            "all \(pairs) RTP port pairs are in use or resting after a call; widen [media] port_range"
+            "all \(pairs) RTP port pairs are in use or resting after a call; widen [media] port_min to port_max"
         case .cannotBind(let host, let code):
             "cannot bind RTP sockets on \(host): error \(code); check [media] bind_address"
         case .badAddress(let text): "\(text) is not an IP address in digits"
-        case .tooManyStreams(let limit): "\(limit) media streams are open, the limit of [media] maximum_streams"
+        case .tooManyStreams(let limit): "\(limit) media streams are open, which is [vchost] calls_max and 16 more"
         case .notRunning: "the media engine is not running"
         case .outOfMemory: "no memory for another media stream"
         case .wrongKind: "the stream is of another kind"

@@ -64,11 +64,19 @@ public final class MediaStream: Sendable {
 
     /// Ends the stream: RTCP says goodbye, the sockets are closed and their ports rest. May be called twice.
     public func close() {
-        let wasOpen = negotiation.withLock { state in
-            defer { state.isClosed = true }
-            return !state.isClosed
+        command(.remove(memory.slot), isLast: true)
+    }
+
+    /// Asks something of the media thread, unless the stream was closed.
+    ///
+    /// Behind `remove` a command would name a slot that may be freed, or be another call's, when the thread comes to
+    /// it. So both are posted under one lock; nobody who speaks to a stream knows whether somebody else has just closed
+    /// it.
+    private func command(_ command: MediaCommand, isLast: Bool = false) {
+        negotiation.withLock { state in
+            if !state.isClosed { engine.post(command, to: thread) }
+            if isLast { state.isClosed = true }
         }
-        if wasOpen { engine.post(.remove(memory.slot), to: thread) }
     }
 
     // MARK: Negotiation (RFC 3264)
@@ -162,18 +170,18 @@ public final class MediaStream: Sendable {
     /// Stops the voice before its next sample, within the frame; silence is sent instead. `decidedAtNs`, on
     /// `MonotonicClock`, is when that was decided: the statistics tell how long it took.
     public func pause(decidedAtNs: Int64 = MonotonicClock.now) {
-        engine.post(.pause(memory.slot, decidedNs: decidedAtNs), to: thread)
+        command(.pause(memory.slot, decidedNs: decidedAtNs))
     }
 
     /// Goes on at exactly the sample before which it paused.
-    public func resume() { engine.post(.resume(memory.slot), to: thread) }
+    public func resume() { command(.resume(memory.slot)) }
 
     /// Drops everything that belongs to epochs before `epoch`, now and whatever is still written of them, within the
     /// frame, and ends a pause. An epoch that was playing becomes `MediaEvent.playoutFlushed`.
     public func flush(before epoch: UInt64, decidedAtNs: Int64 = MonotonicClock.now) {
         let narrow = PlayoutWriter.narrow(epoch)
         writer.withLock { $0.refuse(before: narrow) }
-        engine.post(.flush(memory.slot, before: narrow, decidedNs: decidedAtNs), to: thread)
+        command(.flush(memory.slot, before: narrow, decidedNs: decidedAtNs))
     }
 
     /// How much of the epoch that played last was sent. Only grows within an epoch, and stays after its end.
@@ -191,7 +199,7 @@ public final class MediaStream: Sendable {
         guard keys.count == digits.count, keys.count <= TelephoneEventSender.queueLimit,
             parameters?.canSendDTMF == true
         else { return false }
-        for key in keys { engine.post(.digit(memory.slot, key), to: thread) }
+        for key in keys { command(.digit(memory.slot, key)) }
         return true
     }
 
@@ -217,7 +225,7 @@ public final class MediaStream: Sendable {
 
     /// Records both sides from here on, until `recorder.finish()`.
     func record(into ring: LockFreeRing<RecordedFrame>?) {
-        engine.post(.record(memory.slot, ring), to: thread)
+        command(.record(memory.slot, ring))
     }
 
     var ownEngine: MediaEngine { engine }

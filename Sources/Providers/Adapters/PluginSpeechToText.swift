@@ -132,7 +132,7 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
         guard session.isActive else {
             let copy = Array(samples)
             session.ask("push", samples: copy.count) { [self] theirs in
-                copy.withUnsafeBufferPointer { _ = give($0, at: position, theirs) }
+                copy.withUnsafeBufferPointer { _ = give($0, at: position, theirs, capturedNs: hostClockNs()) }
             }
             return
         }
@@ -154,16 +154,18 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
 
     /// False: the plugin has no room.
     private func give(_ samples: UnsafeBufferPointer<Int16>, at position: UInt64) -> Bool {
-        session.control("push") { give(samples, at: position, $0) } ?? true
+        session.controlFrom("push") { give(samples, at: position, $0, capturedNs: $1) } ?? true
     }
 
-    private func give(_ samples: UnsafeBufferPointer<Int16>, at position: UInt64, _ theirs: vc_self?) -> Bool {
+    private func give(
+        _ samples: UnsafeBufferPointer<Int16>, at position: UInt64, _ theirs: vc_self?, capturedNs: UInt64
+    ) -> Bool {
         var frame = vc_frame(
             size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
             channels: 1,
             samples: UInt32(samples.count), flags: isDiscontinuous ? UInt32(VC_FRAME_DISCONTINUITY) : 0,
             sequence: sequence,
-            position: position, captured_ns: hostClockNs(), epoch: session.object.epoch.load(ordering: .relaxed),
+            position: position, captured_ns: capturedNs, epoch: session.object.epoch.load(ordering: .relaxed),
             data: UnsafeRawPointer(samples.baseAddress), bytes: UInt64(samples.count * 2))
         let status = ops.push!(theirs, &frame)
         if status == vc_status(VC_E_AGAIN) { return false }

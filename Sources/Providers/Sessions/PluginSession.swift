@@ -56,7 +56,7 @@ final class PluginSession: @unchecked Sendable {
     private(set) var kindOps: UnsafeRawPointer?
     private var ops = vc_session_ops()
     private var theirs: vc_self? = nil
-    private let link: Link
+    private let slowCalls: SlowCalls
     private let phase = Atomic<Phase>(.opening)
 
     private struct Progress {
@@ -79,29 +79,36 @@ final class PluginSession: @unchecked Sendable {
         set { frameRateHz.store(newValue ?? 0, ordering: .relaxed) }
     }
 
+    /// What the object's receiver knows of the session: weakly, or the two would keep each other for ever; and not the
+    /// session itself, because everything that was ever referred to weakly is retained and released the slow way,
+    /// which costs each frame some 40 ns.
+    private final class Door: Sendable {
+        let session: PluginSession
+
+        init(_ session: PluginSession) { self.session = session }
+    }
+
     private final class Link: @unchecked Sendable {
-        weak var session: PluginSession?
-        var object: PluginObject!
+        weak var door: Door?
     }
 
     /// Held until CLOSED has been dealt with, because a plugin may emit it long after everybody else let go.
-    private static let living = Mutex<[vc_handle: PluginSession]>([:])
+    private static let living = Mutex<[vc_handle: Door]>([:])
     private weak var delegate: (any PluginSessionDelegate)?
 
-    private init(_ instance: ProviderInstance, _ request: SessionRequest, delegate: any PluginSessionDelegate) {
+    private init(
+        _ instance: ProviderInstance, _ request: SessionRequest, link: Link, delegate: any PluginSessionDelegate
+    ) {
         self.instance = instance
+        slowCalls = instance.slowCalls
         self.delegate = delegate
         let audioMax = request.rateHz * instance.limits.beforeReadyMs / 1_000
         progress = Mutex(
             Progress(pending: PendingWork(samplesMax: audioMax, requestsMax: instance.limits.beforeReadyRequests)))
-        let link = Link()
-        self.link = link
         object = PluginObject(
             level: .session, plugin: instance.plugin.id, name: instance.name, call: request.call,
             configuration: request.configuration, secrets: instance.plugin.manifest.secrets
-        ) { event in link.session?.receive(event) ?? vc_status(VC_E_STALE) }
-        link.object = object
-        link.session = self
+        ) { event in link.door?.session.receive(event) ?? vc_status(VC_E_STALE) }
         object.epoch.store(request.epoch, ordering: .releasing)
     }
 
@@ -114,9 +121,12 @@ final class PluginSession: @unchecked Sendable {
         guard let (slot, provider) = instance.openSlot() else {
             throw ProviderFailure(code: .internal, retryable: true, message: "\(instance.name) takes no sessions now")
         }
-        let session = PluginSession(instance, request, delegate: delegate)
+        let link = Link()
+        let session = PluginSession(instance, request, link: link, delegate: delegate)
+        let door = Door(session)
+        link.door = door
         do throws(ProviderFailure) {
-            try session.open(slot, provider, request)
+            try session.open(door, slot, provider, request)
         } catch {
             session.object.end()
             HandleTable.shared.remove(session.object.handle)
@@ -127,7 +137,7 @@ final class PluginSession: @unchecked Sendable {
     }
 
     private func open(
-        _ slot:
+        _ door: Door, _ slot:
             @convention(c) (
                 vc_self?, UnsafePointer<vc_open>, UnsafeMutablePointer<vc_session>, UnsafeMutablePointer<vc_error>
             ) -> vc_status,
@@ -165,7 +175,7 @@ final class PluginSession: @unchecked Sendable {
         }
         theirs = filled.state
         kindOps = filled.kind_ops
-        Self.living.withLock { $0[object.handle] = self }
+        Self.living.withLock { $0[object.handle] = door }
         if instance.kind == .voiceActivity { return phase.store(.active, ordering: .releasing) }
         phase.store(.waiting, ordering: .releasing)
         let (isReady, failure) = progress.withLock { ($0.gotReady, $0.failure) }
@@ -232,9 +242,14 @@ final class PluginSession: @unchecked Sendable {
 
     /// A VC_CONTROL call now. Nil when the session is not there for it.
     func control<Result>(_ slot: StaticString, _ body: (vc_self?) -> Result) -> Result? {
+        controlFrom(slot) { theirs, _ in body(theirs) }
+    }
+
+    /// The same, with the time at which the call begins, for what would otherwise read the clock once more.
+    func controlFrom<Result>(_ slot: StaticString, _ body: (vc_self?, _ beginNs: UInt64) -> Result) -> Result? {
         object.control {
             switch phase.load(ordering: .acquiring) {
-            case .waiting, .active: instance.timed(slot, call: object.call) { body(theirs) }
+            case .waiting, .active: slowCalls.watch(slot, call: object.call) { body(theirs, $0) }
             case .opening, .lost, .closing, .closed: nil
             }
         }

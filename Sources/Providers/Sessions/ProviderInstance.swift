@@ -26,6 +26,7 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin was given.
     public let configuration: JSONValue
     public let faults: PluginFaults
+    let slowCalls: SlowCalls
     public let limits: SessionLimits
     let log: any ProviderLog
     let deadlines = SessionDeadlines.shared
@@ -75,6 +76,7 @@ public final class ProviderInstance: @unchecked Sendable {
         self.log = log
         table = plugin.table(of: declaration)
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
+        slowCalls = SlowCalls(faults: faults, limitMs: limits.slowCallMs)
         let link = Link()
         self.link = link
         link.object = PluginObject(
@@ -106,7 +108,10 @@ public final class ProviderInstance: @unchecked Sendable {
                 var request = vc_create(
                     size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
                     config: config)
-                return object.control { timed("create", limitMs: 250) { table.create!(&request, &theirs, &error) } }
+                let creating = SlowCalls(faults: faults, limitMs: limits.slowCreateMs)
+                return object.control {
+                    creating.watch("create", call: "") { _ in table.create!(&request, &theirs, &error) }
+                }
             }
         }
         guard status == VC_OK else {
@@ -287,16 +292,8 @@ public final class ProviderInstance: @unchecked Sendable {
     var kindOps: UnsafeRawPointer? { table.kind_ops }
 
     /// Measures a VC_CONTROL call.
-    func timed<Result>(_ slot: StaticString, call: String = "", limitMs: Int? = nil, _ body: () -> Result) -> Result {
-        let begin = hostClockNs()
-        let result = body()
-        let tookNs = hostClockNs() &- begin
-        if tookNs > UInt64(limitMs ?? limits.slowCallMs) * 1_000_000 {
-            faults.note(
-                .slowCall, sort: "\(slot)", call: call,
-                "\(slot) took \(tookNs / 1_000_000) ms; it must answer at once and report by an event")
-        }
-        return result
+    func timed<Result>(_ slot: StaticString, call: String = "", _ body: () -> Result) -> Result {
+        slowCalls.watch(slot, call: call) { _ in body() }
     }
 }
 
