@@ -36,4 +36,5 @@ bench: build
 	@scripts/bench
 
 clean:
-	rm -rf .build plugins.d/*.so plugins.d/.shipped.json
+	@scripts/unstage-plugins
+	rm -rf .build

@@ -45,7 +45,8 @@ public struct ConfigurationListing: Sendable {
     /// Secrets are named and not written into the file; where a plugin takes one in plain text all the same (a
     /// softphone's password in a test configuration), it is not shown.
     private static func masked(_ value: String, _ key: String) -> String {
-        let isSecret = ["password", "users", "api_key", "token"].contains { key.hasSuffix($0) }
+        let isSecret = ["password", "users", "api_key"].contains { key == $0 || key.hasSuffix("_" + $0) }
+            && SettingKey.flag(value) == nil
         return isSecret && !value.isEmpty ? "(hidden)" : value
     }
 

@@ -97,15 +97,20 @@ extension TurnRecord {
     }
 }
 
+extension CallRecord.End {
+    /// "farEnd.caller", "host.noInput".
+    public var name: String {
+        switch self {
+        case .farEnd(let cause): "farEnd.\(cause)"
+        case .host(let reason): "host.\(reason)"
+        }
+    }
+}
+
 extension CallRecord {
     var json: [String: JSONValue] {
-        let why: String =
-            switch end {
-            case .farEnd(let cause): "farEnd.\(cause)"
-            case .host(let reason): "host.\(reason)"
-            }
         return [
-            "event": "ended", "end": .string(why), "durationMs": number(durationMs), "callerTurns": number(callerTurns),
+            "event": "ended", "end": .string(end.name), "durationMs": number(durationMs), "callerTurns": number(callerTurns),
             "agentTurns": number(agentTurns), "bargeIns": number(bargeIns), "falseAlarms": number(falseAlarms),
             "failovers": number(failovers), "declines": number(declines), "digits": .string(digits),
             "lines": .array(

@@ -33,6 +33,9 @@ enum RunCommand: Command {
         sigaddset(&signals, SIGINT)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
+        // A terminal that closes is no reason to end calls.
+        signal(SIGHUP, SIG_IGN)
+
         let runtime = try HostRuntime(sources)
         var received: Int32 = 0
         sigwait(&signals, &received)

@@ -137,7 +137,7 @@ final class CallDesk: Sendable {
             },
             whenEnded: { [logger] record, identity in
                 logger.info(
-                    "ended after \(record.durationMs / 1000) s: \(record.end), "
+                    "ended after \(record.durationMs / 1000) s: \(record.end.name), "
                         + "\(record.callerTurns) turns of the caller, \(record.bargeIns) interruptions, "
                         + "\(record.failovers) failovers",
                     of: LogSubject(call: identity.id))

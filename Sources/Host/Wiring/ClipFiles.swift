@@ -16,10 +16,12 @@ final class ClipFiles: ClipLibrary {
     /// Reads what is there; `missing` is told each clip of a language that is not.
     init(directory: String, languages: Set<String>, missing: (String) -> Void) {
         var clips: [String: [Clip: [Int: [Int16]]]] = [:]
+        if directory.isEmpty { missing("[vchost] clips is not set: when every voice fails, callers hear a tone") }
         for language in languages.map({ Self.key($0) }) {
             for clip in Clip.allCases {
                 let path = "\(directory)/\(language)/\(clip.rawValue).wav"
-                guard !directory.isEmpty, let file = try? WAVFile(path: path) else {
+                guard !directory.isEmpty else { continue }
+                guard let file = try? WAVFile(path: path) else {
                     missing("\(path) cannot be read: callers hear a tone in its place")
                     continue
                 }

@@ -30,7 +30,7 @@ public final class StereoRecorder: @unchecked Sendable {
 
     /// Begins to record.
     public init(stream: MediaStream, path: String) throws(WAVError) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .cannotWrite(path, errno: errno) }
         self.path = path
         self.stream = stream
