@@ -1,7 +1,7 @@
 // Tells calls that their streams have something for them.
 //
 // The media thread may not take the lock of a mailbox, and must not ring once for each of a thousand calls; so all
-// streams share two event descriptors, which the engine writes to at most once a tick, and this thread looks which
+// streams share one event descriptor, which the engine writes to at most once a tick, and this thread looks which
 // calls it was for. It rests 4 ms between two looks: every call's frame comes at its own moment of the 20 ms, and
 // without the rest the thread would wake a thousand times a second to find one frame each time. A recogniser does not
 // notice 4 ms.
