@@ -1,10 +1,11 @@
-// When a detector without any delay would have known: the host's own energy detector and gate, fed with a recording frame
-// by frame, each frame the moment it ends. What a call takes longer than this is the host's time and not the detector's.
+// When a detector without any delay would have known: the host's own energy detector and gate, fed with a recording
+// frame by frame, each frame the moment it ends. What a call takes longer than this is the host's time and not the
+// detector's.
 //
 // The recording is a loop. It is fed twice, and the second pass is told, when the detector knows the line's noise.
 //
 // usage: DetectorFloor SAMPLES.s16 (8 kHz, mono)      prints a line for each event: frame of the loop, "started", or
-//        "stopped" with the silence in milliseconds that it had seen by the end of that frame
+// "stopped" with the silence in milliseconds that it had seen by the end of that frame
 
 import Glibc
 import Providers

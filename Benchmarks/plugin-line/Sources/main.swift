@@ -1,9 +1,10 @@
 // What a call through the plugin line costs in process, with everything that guards it.
 //
-// push: a frame of 20 ms to a recogniser, through the adapter, the session's lock and phase, the frame's description and
-// the watch on slow calls. emit: an event from the plugin, through the handle table and the checks of its type, size and
-// epoch, to where the session would act on it; CANCELED, because it is the one event behind which nothing is done. The
-// bare call, the same C function through a pointer in a loop of C, is the floor of the machine in the same minute.
+// push: a frame of 20 ms to a recogniser, through the adapter, the session's lock and phase, the frame's description
+// and the watch on slow calls. emit: an event from the plugin, through the handle table and the checks of its type,
+// size and epoch, to where the session would act on it; CANCELED, because it is the one event behind which nothing is
+// done. The bare call, the same C function through a pointer in a loop of C, is the floor of the machine in the same
+// minute.
 //
 // usage: PluginLineBenchmark PLUGIN-DIRECTORY CACHE RUNS CALLS-IN-A-RUN      prints one line of JSON
 
@@ -53,10 +54,12 @@ func session(of directory: String, cache: String) throws -> any SpeechToTextSess
     try instance.start()
     try instance.waitUntilReady()
     let sessions = ProviderSessions(
-        chains: { _ in ProviderChains(speechToText: [], languageModel: [], textToSpeech: []) }, instance: { _ in instance })
+        chains: { _ in ProviderChains(speechToText: [], languageModel: [], textToSpeech: []) },
+        instance: { _ in instance })
     let opened = try sessions.make(
         Provider(kind: .speechToText, index: 0, name: "stt.line"),
-        CallIdentity(id: "benchmark", profile: "", caller: "", callee: ""), 8_000, 8_000, CallMailbox(outboundRateHz: 8_000))
+        CallIdentity(id: "benchmark", profile: "", caller: "", callee: ""), 8_000, 8_000,
+        CallMailbox(outboundRateHz: 8_000))
     guard case .speechToText(let session) = opened else { throw Failure(message: "not a recogniser") }
     return session
 }
