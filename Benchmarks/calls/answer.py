@@ -9,8 +9,8 @@ Two figures, both at the callers' end, from the kernel's receive time of the fir
 - `after_decision`: from the host's own stamp of the decision (stage `endOfTurn` of the event socket, the same clock) to
   the same packet. Providers are instant and `early_start` is off, so the whole chain of the answer is within it.
 
-The goal's words fit `whole` best, and its number fits a line without a jitter buffer: RTP is held 20 to 45 ms on its way in
-(DelayModel: 20 ms at least, to be safe from the network), which alone is more than the 15 ms. Both are judged by the goal's
+The goal's words fit `whole` best, and its number fits a line without a jitter buffer: RTP is held on its way in (DelayModel:
+20 ms at least, 40 to begin with, to be safe from the network), which alone is more than the 15 ms. Both are judged by the goal's
 number, each for itself, the worst of the three loads. A packet leaves on its call's own place in the 20 ms: 10 ms of either is
 the mean of a wait that no sender of 20 ms frames can avoid.
 """

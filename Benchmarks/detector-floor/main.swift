@@ -5,7 +5,7 @@
 // The recording is a loop. It is fed twice, and the second pass is told, when the detector knows the line's noise.
 //
 // usage: DetectorFloor SAMPLES.s16 (8 kHz, mono)      prints a line for each event: frame of the loop, "started", or
-//        "stopped" with the silence in milliseconds that it had seen by the end of that frame
+// "stopped" with the silence in milliseconds that it had seen by the end of that frame
 
 import Glibc
 import Providers

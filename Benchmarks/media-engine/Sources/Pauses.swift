@@ -32,8 +32,8 @@ struct Pauses {
                 stream.pause()
             }
             isPaused[index].toggle()
-            next[index] =
-                now + (isPaused[index] ? Self.silentMs : Self.humMs) * 1_000_000 + Int64(index * 104_729 % 20_000_000)
+            let lastsMs = isPaused[index] ? Self.silentMs : Self.humMs
+            next[index] = now + lastsMs * 1_000_000 + Int64(index * 104_729 % 20_000_000)
         }
     }
 }

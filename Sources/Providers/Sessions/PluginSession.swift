@@ -80,8 +80,7 @@ final class PluginSession: @unchecked Sendable {
     }
 
     /// What the object's receiver knows of the session: weakly, or the two would keep each other for ever; and not the
-    /// session itself, because everything that was ever referred to weakly is retained and released the slow way,
-    /// which costs each frame some 40 ns.
+    /// session itself, because everything that was ever referred to weakly is retained and released the slow way.
     private final class Door: Sendable {
         let session: PluginSession
 

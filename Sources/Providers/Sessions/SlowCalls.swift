@@ -1,10 +1,10 @@
 // Finds the calls of a plugin that take too long.
 //
-// Every frame of every call comes this way, and two thirds of a frame's time on the line were readings of the clock. So
-// the end is read from the kernel's coarse clock, which is a tick late at most and costs a fifth, and the exact one is
-// asked only where that leaves it open whether the call was slow. A value of its own and not a method of the provider:
-// sessions have a copy, since a provider is referred to weakly, and whatever ever was is retained and released the slow
-// way.
+// Every frame of every call comes this way, and of 157 ns on the line some 70 were readings of the clock.
+// So the end is read from the kernel's coarse clock, which is a tick late at most and costs a fifth, and the exact
+// one is asked only where that leaves it open whether the call was slow. A value of its own and not a method of the
+// provider: sessions have a copy, since a provider is referred to weakly, and whatever ever was is retained and
+// released the slow way.
 
 import Glibc
 
