@@ -79,9 +79,9 @@ final class PluginSession: @unchecked Sendable {
         set { frameRateHz.store(newValue ?? 0, ordering: .relaxed) }
     }
 
+    /// How the object's events find the session. It must not hold the object, which holds it.
     private final class Link: @unchecked Sendable {
         weak var session: PluginSession?
-        var object: PluginObject!
     }
 
     /// Held until CLOSED has been dealt with, because a plugin may emit it long after everybody else let go.
@@ -100,7 +100,6 @@ final class PluginSession: @unchecked Sendable {
             level: .session, plugin: instance.plugin.id, name: instance.name, call: request.call,
             configuration: request.configuration, secrets: instance.plugin.manifest.secrets
         ) { event in link.session?.receive(event) ?? vc_status(VC_E_STALE) }
-        link.object = object
         link.session = self
         object.epoch.store(request.epoch, ordering: .releasing)
     }
