@@ -31,7 +31,8 @@ test:
 	@scripts/install-packages scripts/packages.txt scripts/packages-test.txt
 	@scripts/test
 
-bench: build
+bench: build models
+	@services/recordings && services/demo/build >.cache/log/demo-build.log
 	@scripts/install-packages scripts/packages-test.txt
 	@scripts/bench
 

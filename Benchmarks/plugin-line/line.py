@@ -1,7 +1,8 @@
 """P9: a call through the plugin line in process, with its guard.
 
-`push` is a frame of 20 ms given to a recogniser written in C, `emit` an event from it, each 5 million times in 7 runs, after
-one that warms up; processor time of the thread, so that neighbours who preempt it are not counted. Sources/main.swift says what is within each. The worker's half of the goal waits for the worker.
+`push` is a frame of 20 ms given to a recogniser written in C, `emit` an event from it, each 5 million times in 7 runs,
+after one that warms up; processor time of the thread, so that neighbours who preempt it are not counted.
+Sources/main.swift says what is within each. The worker's half of the goal waits for the worker.
 """
 
 import json

@@ -57,7 +57,7 @@ extension Conversation {
             case .discarded(let answered):
                 emit(.endSpeech)
                 if !answered { recogniserWasSilent(at: now) }
-                nothingWasSaid(at: now)
+                nothingWasSaid(wasAnswered: answered, at: now)
             }
         }
     }
@@ -98,8 +98,9 @@ extension Conversation {
         reply(to: merged, at: now)
     }
 
-    /// A sound without words. If it has cost the agent the floor, the agent gets it back.
-    private mutating func nothingWasSaid(at now: Instant) {
+    /// A sound without words. If it has cost the agent the floor, the agent gets it back. Where nobody has said that
+    /// there were none, the caller has perhaps asked something: silence would be the wrong answer.
+    private mutating func nothingWasSaid(wasAnswered: Bool, at now: Instant) {
         dropSpeculation(at: now)
         if agent != nil {
             bargedIn(bargeIn.dismissed(at: now), at: now)
@@ -107,6 +108,8 @@ extension Conversation {
             reply(to: withdrawnWords, at: now)
         } else if !cutOff.isEmpty {
             say(cutOff, kind: .fixed, isProtected: false, at: now)
+        } else if !wasAnswered, phase == .talking {
+            play(.notUnderstood, kind: .prompt, at: now)
         } else {
             awaitCaller(at: now)
         }

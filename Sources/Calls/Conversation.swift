@@ -117,9 +117,11 @@ public struct Conversation: Sendable {
         case .transferResult(let succeeded): transferred(succeeded, at: now)
 
         case .voice(let event): voice(event, at: now)
-        case .transcript(let transcript): self.transcript(transcript, at: now)
-        case .finalized(let request):
+        case .transcript(let transcript):
             recognisers.succeeded()
+            self.transcript(transcript, at: now)
+        case .finalized(let request):
+            // No proof of health: a session that has heard nothing yet answers too, and one whose server is gone may.
             if request == recogniserRequest { heard(endpointing.finalized(at: now), at: now) }
         case .recogniserTurn(let event): heard(endpointing.turn(event, at: now), at: now)
         case .turnProbability(let probability, _):

@@ -142,6 +142,36 @@ struct ConversationFailureTests {
         #expect(bench.conversation.turns == 1)
     }
 
+    private let refused = ProviderFailure(code: .network, retryable: true, message: "nothing answers")
+
+    @Test("A recogniser that fails again after its second chance is replaced, whatever empty answers came between")
+    func recogniserNeverRecovers() {
+        var bench = ConversationBench()
+        bench.send(.answered)
+        for expected in ["s0", "s1"] {
+            bench.startsSpeaking()
+            bench.pass(500)
+            bench.send(.voice(.stopped(speechEnd: bench.inbound, examined: bench.inbound)))
+            bench.send(.failed(Provider(kind: .speechToText, index: 0, name: "s0"), nil, refused))
+            #expect(bench.conversation.recognisers.current?.name == expected)
+            for request in 1...20 { bench.send(.finalized(request: UInt64(request))) }
+            bench.pass(3_000)
+        }
+        #expect(bench.record == nil)
+    }
+
+    @Test("A caller whose words were lost with the recogniser is told so at once")
+    func wordsLost() {
+        var bench = ConversationBench()
+        bench.send(.answered)
+        bench.startsSpeaking()
+        bench.pass(500)
+        bench.send(.voice(.stopped(speechEnd: bench.inbound, examined: bench.inbound)))
+        bench.pass(100)
+        bench.send(.failed(Provider(kind: .speechToText, index: 0, name: "s0"), nil, refused))
+        #expect(bench.notes.contains(.clip(turn: 0, .notUnderstood)))
+    }
+
     @Test("Without any recogniser left the caller hears a goodbye")
     func noRecogniser() {
         var bench = ConversationBench()

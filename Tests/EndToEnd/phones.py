@@ -62,15 +62,16 @@ rtp_ports {rtp}-{rtp_end}
 audio_player aufile,{folder}/played.wav
 audio_source aufile,{folder}/microphone.wav
 audio_alert aufile,{folder}/alert.wav
-ausrc_srate 8000
-auplay_srate 8000
-ausrc_channels 1
-auplay_channels 1
+ausrc_srate {rate}
+auplay_srate {rate}
+ausrc_channels {channels}
+auplay_channels {channels}
 snd_path {folder}
 ctrl_tcp_listen 127.0.0.1:{control}
 module_path /usr/lib/baresip/modules
 module stdio.so
 module g711.so
+module opus.so
 module aufile.so
 module sndfile.so
 module_tmp uuid.so
@@ -88,17 +89,26 @@ class Baresip:
     watched, every 5 ms, and that is the clock by which the two can be compared.
     """
 
-    def __init__(self, microphone=(), seconds=30):
+    # What a codec is called in an account, and the sound that baresip gives and takes for it.
+    CODECS = {"g711": ("PCMU/8000/1,PCMA/8000/1", 8000, 1), "opus": ("opus/48000/2", 48000, 2)}
+
+    def __init__(self, microphone=(), seconds=30, codec="g711"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="baresip-"))
         self.sip = free_port()
         self.control = free_port(socket.SOCK_STREAM)
         rtp = free_port() & ~1
+        codecs, rate, channels = self.CODECS[codec]
         (self.folder / "config").write_text(CONFIGURATION.format(
-            folder=self.folder, sip=self.sip, control=self.control, rtp=rtp, rtp_end=min(rtp + 20, 65534)))
+            folder=self.folder, sip=self.sip, control=self.control, rtp=rtp, rate=rate, channels=channels, rtp_end=min(rtp + 20, 65534)))
         (self.folder / "accounts").write_text(
-            f"<sip:tester@127.0.0.1:{self.sip};transport=udp>;regint=0;audio_codecs=PCMU/8000/1,PCMA/8000/1\n")
+            f"<sip:tester@127.0.0.1:{self.sip};transport=udp>;regint=0;audio_codecs={codecs}\n")
         (self.folder / "contacts").write_text("")
         sound.write(self.folder / "microphone.wav", sound.joined(microphone, sound.silence(seconds)))
+        if rate != 8000:
+            # baresip converts nothing: its microphone must be what the codec wants.
+            subprocess.run(["sox", "microphone.wav", "-r", str(rate), "-c", str(channels), "converted.wav"],
+                           cwd=self.folder, check=True)
+            (self.folder / "converted.wav").rename(self.folder / "microphone.wav")
         self.events = []
         self._growth = {"enc": [], "dec": []}
         self._changed = threading.Condition()

@@ -138,6 +138,29 @@ import Testing
         try waitUntil("the session's end") { instance.sessionCount == 0 }
     }
 
+    @Test("A session's object is freed with its session")
+    func objectIsFreed() throws {
+        final class Owner: PluginSessionDelegate {
+            func receive(_ event: UnsafePointer<vc_event>, _ type: Int) -> vc_status { vc_status(VC_OK) }
+            func requestFailed(_ request: UInt64, epoch: UInt64, _ failure: ProviderFailure) {}
+            func lost(_ failure: ProviderFailure) {}
+        }
+        // The deadline for CLOSED holds the session until it has passed.
+        var limits = SessionLimits.standard
+        limits.closeMs = 200
+        let instance = try model(Sources.languageModel(onRequest: "answer_last(s, r);"), limits: limits)
+        let owner = Owner()
+        weak var object: PluginObject?
+        do {
+            let session = try PluginSession.open(instance, SessionRequest(call: "c"), delegate: owner)
+            object = session.object
+            #expect(object != nil)
+            session.close()
+        }
+        try waitUntil("the session's end") { instance.sessionCount == 0 }
+        try waitUntil("the object's end") { object == nil }
+    }
+
     @Test("CLOSED that nobody asked for loses the session, which is then freed all the same")
     func closedUnasked() throws {
         let instance = try model(Sources.languageModel(onRequest: "tell(s, VC_EVENT_CLOSED, 0, 0);"))

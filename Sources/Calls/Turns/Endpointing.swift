@@ -209,6 +209,11 @@ public struct Endpointing: Sendable, Equatable {
         newestUtterance = 0
         closedUtterance = nil
         isAnswered = isAnswered || !pieces.isEmpty
+        // The turn was over, and its words will never come: nothing is gained by waiting for them.
+        if isOpen, !isSpeaking, endOfSpeech != nil, text.isEmpty {
+            close()
+            return [.disarm, .discarded(answered: false)]
+        }
         return decide(at: now)
     }
 
