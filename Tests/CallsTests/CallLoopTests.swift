@@ -117,6 +117,20 @@ struct CallLoopTests {
         #expect(outcomes == [.accepted, .accepted, .full, .full])
     }
 
+    @Test("The room that a dead voice leaves behind is its successor's")
+    func roomOfTheDead() {
+        let script = ScriptedCall()
+        let voice = Provider(kind: .textToSpeech, index: 0, name: "t0")
+        var sound = AgentSound(rateHz: 8_000)
+        sound.append([Int16](repeating: 1_000, count: 16_000), from: voice)
+        sound.pump(into: script, epoch: 1)
+        #expect(sound.advanced(to: 400) == 400)
+        sound.closed(voice)
+        #expect(sound.advanced(to: 8_000) == 7_600)
+        let credit = sound.takeCredit()
+        #expect(credit.count == 1 && credit.first?.0 == nil && credit.first?.1 == 8_000)
+    }
+
     @Test("A dead voice is replaced and heard within 1.5 s")
     func deadVoice() {
         let bench = Bench()

@@ -5,8 +5,8 @@
 ///                └────────────── credit ─────────────┘
 ///
 /// Written to the playout as far as it takes, and the rest when there is room. Credit goes back as sound is played, to
-/// the voice that made it; what a new epoch throws away is credited at once, so that a voice begins every turn with all
-/// of it.
+/// the voice that made it, or to its successor if that is gone: the room is one, and whoever waits for it is not the one
+/// who filled it. What a new epoch throws away is credited at once, so that a voice begins every turn with all of it.
 struct AgentSound {
     private struct Chunk {
         var maker: Provider?
@@ -25,7 +25,8 @@ struct AgentSound {
     private var pending: [Chunk] = []
     private var written: [Written] = []
     private var played: UInt64 = 0
-    private var owed: [Provider: Int] = [:]
+    /// nil: to the successor of a voice that is closed.
+    private var owed: [Provider?: Int] = [:]
     private let creditSamples: Int
 
     init(rateHz: Int) {
@@ -61,8 +62,10 @@ struct AgentSound {
         played = samples
         while left > 0, !written.isEmpty {
             let part = min(left, written[0].samples)
-            if let maker = written[0].maker { owed[maker, default: 0] += part }
-            if written[0].isSpeech { ofVoices += part }
+            if written[0].isSpeech {
+                owed[written[0].maker, default: 0] += part
+                ofVoices += part
+            }
             written[0].samples -= part
             left -= part
             if written[0].samples == 0 { written.removeFirst() }
@@ -77,27 +80,25 @@ struct AgentSound {
 
     /// A new epoch: nothing of the old one counts.
     mutating func startEpoch() {
-        for chunk in pending {
-            if let maker = chunk.maker { owed[maker, default: 0] += chunk.samples.count - chunk.written }
+        for chunk in pending where chunk.isSpeech {
+            owed[chunk.maker, default: 0] += chunk.samples.count - chunk.written
         }
-        for part in written {
-            if let maker = part.maker { owed[maker, default: 0] += part.samples }
-        }
+        for part in written where part.isSpeech { owed[part.maker, default: 0] += part.samples }
         pending = []
         written = []
         played = 0
     }
 
     /// Credit to be given back now; all of it if nothing is being played.
-    mutating func takeCredit() -> [(Provider, Int)] {
+    mutating func takeCredit() -> [(Provider?, Int)] {
         guard !owed.isEmpty else { return [] }
         let due = owed.filter { !isPlaying || $0.value >= creditSamples }
-        for maker in due.keys { owed[maker] = nil }
+        for maker in due.keys { owed.removeValue(forKey: maker) }
         return due.map { ($0.key, $0.value) }
     }
 
     mutating func closed(_ maker: Provider) {
-        owed[maker] = nil
+        if let left = owed.removeValue(forKey: maker) { owed[nil, default: 0] += left }
         for index in pending.indices where pending[index].maker == maker { pending[index].maker = nil }
         for index in written.indices where written[index].maker == maker { written[index].maker = nil }
     }

@@ -116,7 +116,11 @@ final class Call: @unchecked Sendable {
 
     private func returnCredit() {
         for (maker, samples) in agentSound.takeCredit() {
-            if case .open(.textToSpeech(let session)) = slots[maker] { session.credit(samples: samples) }
+            for voice in [maker, conversation.agent?.voice] {
+                guard let voice, case .open(.textToSpeech(let session)) = slots[voice] else { continue }
+                session.credit(samples: samples)
+                break
+            }
         }
     }
 
