@@ -5,8 +5,8 @@
 ///                └────────────── credit ─────────────┘
 ///
 /// Written to the playout as far as it takes, and the rest when there is room. Credit goes back as sound is played, to
-/// the voice that made it, or to its successor if that is gone: the room is one, and whoever waits for it is not the one
-/// who filled it. What a new epoch throws away is credited at once, so that a voice begins every turn with all of it.
+/// the voice that made it, or to its successor if that is gone: the room is one, and whoever waits for it is not who
+/// filled it. What a new epoch throws away is credited at once, so that a voice begins every turn with all of it.
 struct AgentSound {
     private struct Chunk {
         var maker: Provider?
