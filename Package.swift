@@ -98,6 +98,7 @@ let package = Package(
         // The contract, and the C that Swift cannot do without.
         .target(name: "PluginABI"),
         .target(name: "CPlatform"),
+        .target(name: "CConformance"),
         cLibrary("Cltdl", package: "libltdl-dev"),
         cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         cLibrary("Clws", pkgConfig: "libwebsockets", package: "libwebsockets-dev"),
