@@ -8,6 +8,7 @@ public enum RuleBook {
 
     static let groups: [[Rule]] = [
         loadRules, entryRules, lifeRules,
+        speechToTextRules, speechToTextTextRules, speechToTextFormRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.
