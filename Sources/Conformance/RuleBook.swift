@@ -9,6 +9,7 @@ public enum RuleBook {
     static let groups: [[Rule]] = [
         loadRules, entryRules, lifeRules,
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
+        voiceActivityRules, voiceActivityBatchRules, turnRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

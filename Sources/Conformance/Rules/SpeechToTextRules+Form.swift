@@ -18,7 +18,7 @@ let speechToTextFormRules: [Rule] = [
         check: .probe { bench in try openAtAnotherRate(bench) }),
     Rule(
         "VC-STT-17", kinds: [.speechToText], "Frames may be shorter than 20 ms.",
-        because: "What is left of a stretch when its rate was changed, or it began in the middle, is any number of samples.",
+        because: "What is left of a stretch whose rate was changed is any number of samples.",
         passing: "append(self, frame->data, frame->samples);",
         failing: "if (frame->samples != 160) return VC_E_ARGUMENT;",
         check: .probe { bench in
@@ -82,7 +82,8 @@ let speechToTextFormRules: [Rule] = [
                     throw Violation("\"\(text.text)\"", expected: "a confidence up to 1", got: "\(text.confidence)")
                 }
                 if let word = text.words.first(where: { !($0.confidence <= 1) }) {
-                    throw Violation("the word \"\(word.text)\"", expected: "a confidence up to 1", got: "\(word.confidence)")
+                    throw Violation(
+                        "the word \"\(word.text)\"", expected: "a confidence up to 1", got: "\(word.confidence)")
                 }
             }
         }),
@@ -95,7 +96,8 @@ let speechToTextFormRules: [Rule] = [
         check: .probe { bench in
             let heard = try bench.session().hear(ms: 2_000)
             if let wrong = heard.partials.first(where: { !($0.stability <= 1) }) {
-                throw Violation("the partial \"\(wrong.text)\"", expected: "a stability up to 1", got: "\(wrong.stability)")
+                throw Violation(
+                    "the partial \"\(wrong.text)\"", expected: "a stability up to 1", got: "\(wrong.stability)")
             }
         }),
     Rule(
@@ -125,8 +127,8 @@ let speechToTextFormRules: [Rule] = [
             }
         }),
     Rule(
-        "VC-STT-45", kinds: [.speechToText], "The end of a turn has the text of the last EAGER, unless RESUMED lies between.",
-        because: "At EAGER the host begins the answer; at END it speaks it without asking whether the question changed.",
+        "VC-STT-45", kinds: [.speechToText], "A turn ends with the text of its last EAGER, or RESUMED lies between.",
+        because: "At EAGER the host begins the answer; at END it speaks it, whatever the question is by then.",
         passing: "if (text changed) emit(RESUMED);  …;  emit(END);",
         failing: "emit(EAGER of \"yes\");  emit(END of \"Yes.\");",
         skip: { without("turns", $0) },
@@ -153,7 +155,8 @@ let speechToTextFormRules: [Rule] = [
             var before = 0
             for turn in try turns(bench) {
                 guard turn.turn != VC_STT_TURN_RESUMED || before == VC_STT_TURN_EAGER else {
-                    throw Violation("speech and a pause", expected: "RESUMED after EAGER", got: "RESUMED after \(name(before))")
+                    throw Violation(
+                        "speech and a pause", expected: "RESUMED after EAGER", got: "RESUMED after \(name(before))")
                 }
                 before = turn.turn
             }
@@ -173,8 +176,10 @@ private func turns(_ bench: Bench) throws -> [HeardTurn] {
 }
 
 private func name(_ turn: Int) -> String {
-    [VC_STT_TURN_START: "START", VC_STT_TURN_EAGER: "EAGER", VC_STT_TURN_RESUMED: "RESUMED", VC_STT_TURN_END: "END"][turn]
-        ?? "nothing"
+    let names = [
+        VC_STT_TURN_START: "START", VC_STT_TURN_EAGER: "EAGER", VC_STT_TURN_RESUMED: "RESUMED", VC_STT_TURN_END: "END",
+    ]
+    return names[turn] ?? "nothing"
 }
 
 /// For every kind with audio: a session at each rate that the manifest names.

@@ -5,7 +5,7 @@ import Providers
 
 let speechToTextTextRules: [Rule] = [
     Rule(
-        "VC-STT-03", kinds: [.speechToText], "A partial transcript carries the number of the utterance whose final comes.",
+        "VC-STT-03", kinds: [.speechToText], "A partial transcript has the utterance number of its final.",
         because: "The host shows and drops partial words by that number.",
         passing: "partial.utterance = self->utterance;",
         failing: "partial.utterance = 0;",
@@ -48,7 +48,8 @@ let speechToTextTextRules: [Rule] = [
             _ = session.hear(7)
             session.pushSilence(ms: 500)
             if let stale = session.hear(8).partials.first(where: { $0.utterance == 7 }) {
-                throw Violation("begin(7), …, begin(8)", expected: "no more of utterance 7", got: "\"\(stale.text)\" of it")
+                throw Violation(
+                    "begin(7), …, begin(8)", expected: "no more of utterance 7", got: "\"\(stale.text)\" of it")
             }
         }),
     Rule(

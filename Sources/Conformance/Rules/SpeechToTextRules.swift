@@ -14,7 +14,7 @@ let speechToTextRules: [Rule] = [
             session.begin(1)
             session.pushSilence(ms: 1_000)
             guard let said = session.finalized(since: 0).finals.first else { return }
-            if !bench.job.scripts.isEmpty { throw NotApplicable("its vendor is a script, which says words to anything") }
+            if !bench.job.scripts.isEmpty { throw NotApplicable("its vendor is a script, which hears nothing") }
             throw Violation("a second of silence, finalized", expected: "no words", got: "\"\(said.text)\"")
         }),
     Rule(
