@@ -10,6 +10,7 @@ public enum RuleBook {
         loadRules, entryRules, lifeRules,
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
+        textToSpeechRules, textToSpeechAudioRules, textToSpeechMarkRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.
