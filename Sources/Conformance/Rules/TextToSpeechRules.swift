@@ -278,11 +278,12 @@ private func canceled(_ bench: Bench) throws -> (BenchSession, [UInt64]) {
 }
 
 private let oddTexts = [
-    " ", "\n\n", ".", "…", "?!", "-", "\"\"", "😀", "👩‍👩‍👧‍👦 🇹🇷", "\u{0}", "a\u{0}b",
-    "\u{1b}[31mred\u{1b}[0m", "\t1\t2\t3", "\u{200b}", "\u{feff}Hello.", "\u{202e}olleH", "مرحبا", "你好。", "Здравствуйте.", "e\u{301}\u{301}\u{301}\u{301}",
-    "∑ x² ÷ √2 ≠ ∞", "<speak>Hello</speak>", "& < > \"", "{\"a\": [1, 2]}", "| a | b |\n|---|---|",
-    "https://example.org/?q=%20&r=1#x", "12345678901234567890", String(repeating: "a", count: 200), "%s%n%d", "\\",
-    "\u{fffd}", "\u{10ffff}",
+    " ", "\n\n", ".", "…", "?!", "-", "\"\"", "\u{1f600}", "\u{1f468}\u{200d}\u{1f467} \u{1f1f9}\u{1f1f7}",
+    "\u{0}", "a\u{0}b",
+    "\u{1b}[31mred\u{1b}[0m", "\t1\t2\t3", "\u{200b}", "\u{feff}Hello.", "\u{202e}olleH", "مرحبا", "你好。",
+    "Здравствуйте.", "e\u{301}\u{301}\u{301}\u{301}", "∑ x² ÷ √2 ≠ ∞", "<speak>Hello</speak>", "& < > \"",
+    "{\"a\": [1, 2]}", "| a | b |\n|---|---|", "https://example.org/?q=%20&r=1#x", "12345678901234567890",
+    String(repeating: "a", count: 200), "%s%n%d", "\\", "\u{fffd}", "\u{10ffff}",
 ]
 
 /// In plain letters, because the text is one that trips programs up.
