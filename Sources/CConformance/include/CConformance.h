@@ -9,5 +9,6 @@
 #include "breadcrumb.h"
 #include "crash.h"
 #include "guarded.h"
+#include "supervise.h"
 
 #endif
