@@ -28,8 +28,8 @@ struct ProbeOutcome: Sendable {
     var wallMs = 0.0
 }
 
-/// A running probe.
-struct ProbeProcess: ~Copyable {
+/// A running probe. Used by the thread that started it.
+final class ProbeProcess {
     private static let nextMark = Atomic<UInt32>(1)
     /// What is read at once from a stream.
     private static let chunkBytes = 64 << 10
@@ -92,7 +92,7 @@ struct ProbeProcess: ~Copyable {
     }
 
     /// Sends the job, and stays until the probe and all that it started are gone.
-    consuming func run() throws(RunnerFailure) -> ProbeOutcome {
+    func run() throws(RunnerFailure) -> ProbeOutcome {
         let expired = converse()
         // Read now: what the page says after a kill is the same, but a stray may still write to it.
         let crumb = ProbeCrumb(descriptor: page)
@@ -118,7 +118,7 @@ struct ProbeProcess: ~Copyable {
     // MARK: While it lives
 
     /// Serves the probe until it ends. Returns the limit when one was reached first.
-    private mutating func converse() -> ProbeBudget.Limit? {
+    private func converse() -> ProbeBudget.Limit? {
         var doneMs: Int?
         var isPeerOpen = true
         var isVerdictOpen = true
@@ -150,16 +150,16 @@ struct ProbeProcess: ~Copyable {
             guard poll(&waiting, nfds_t(waiting.count), Int32(doneMs == nil ? timeoutMs : min(timeoutMs, 50))) > 0
             else { continue }
             if waiting[1].revents != 0 {
-                isVerdictOpen = readAll(verdictPipe) { verdict.take($0) }
+                isVerdictOpen = Self.readAll(verdictPipe) { verdict.take($0) }
             }
             if waiting[2].revents != 0 {
-                isOutputOpen = readAll(outputPipe) { bytes in
+                isOutputOpen = Self.readAll(outputPipe) { bytes in
                     standardOutput.take(bytes)
                     return true
                 }
             }
             if waiting[3].revents != 0 {
-                isErrorOpen = readAll(errorPipe) { bytes in
+                isErrorOpen = Self.readAll(errorPipe) { bytes in
                     standardError.take(bytes)
                     return true
                 }
@@ -172,22 +172,22 @@ struct ProbeProcess: ~Copyable {
         }
     }
 
-    private mutating func servePeer(_ events: Int16) -> Bool {
+    private func servePeer(_ events: Int16) -> Bool {
         if events & Int16(POLLOUT) != 0 {
             let count = channel.outgoing.withUnsafeBytes {
-                send(peerSocket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                send(peerSocket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             if count > 0 { channel.sent(count) }
             if count < 0, errno != EAGAIN, errno != EINTR { return false }
         }
         if events & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
-            return readAll(peerSocket) { channel.take($0) }
+            return Self.readAll(peerSocket) { channel.take($0) }
         }
         return true
     }
 
     /// Gives `take` what there is. False at the end of the stream, or when `take` wants no more.
-    private func readAll(_ descriptor: Int32, _ take: (ArraySlice<UInt8>) -> Bool) -> Bool {
+    private static func readAll(_ descriptor: Int32, _ take: (ArraySlice<UInt8>) -> Bool) -> Bool {
         var chunk = [UInt8](repeating: 0, count: Self.chunkBytes)
         let count = read(descriptor, &chunk, chunk.count)
         if count > 0 { return take(chunk[..<count]) }
@@ -203,7 +203,7 @@ struct ProbeProcess: ~Copyable {
     }
 
     /// What is still in the pipes; nobody writes any more.
-    private mutating func drain() {
+    private func drain() {
         func more(_ descriptor: Int32, _ take: (ArraySlice<UInt8>) -> Bool) {
             var chunk = [UInt8](repeating: 0, count: Self.chunkBytes)
             // A pipe holds 64 KiB, unless it was enlarged: 1 MiB is what anybody may.

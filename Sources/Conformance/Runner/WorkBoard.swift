@@ -9,6 +9,7 @@ import Glibc
 final class WorkBoard: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let changed: UnsafeMutablePointer<pthread_cond_t>
+    private let items: [RunItem]
     /// The rest is guarded by `mutex`.
     private var plan: RunPlan
     private var failure: RunnerFailure?
@@ -17,6 +18,7 @@ final class WorkBoard: @unchecked Sendable {
 
     init(_ plan: RunPlan, onResult: @escaping (RuleResult) -> Void) {
         self.plan = plan
+        items = plan.items
         self.onResult = onResult
         mutex = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
@@ -56,7 +58,7 @@ final class WorkBoard: @unchecked Sendable {
     fileprivate func workOff(_ run: (RunItem, Int) throws(RunnerFailure) -> RuleResult) {
         while let index = take() {
             do throws(RunnerFailure) {
-                put(index, try run(plan.items[index], index))
+                put(index, try run(items[index], index))
             } catch {
                 stop(error)
             }
