@@ -6,7 +6,11 @@
 
 /// The limits of one probe, and when to look again.
 public struct ProbeBudget: Sendable, Equatable {
-    public enum Limit: String, Sendable { case cpu, wall }
+    public enum Limit: String, Sendable {
+        case cpu, wall
+        /// It wrote more to the verdict pipe than any rule has to say.
+        case words
+    }
 
     public enum Step: Sendable, Equatable {
         case wait(ms: Int)

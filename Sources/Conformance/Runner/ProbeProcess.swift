@@ -151,6 +151,7 @@ final class ProbeProcess {
             else { continue }
             if waiting[1].revents != 0 {
                 isVerdictOpen = Self.readAll(verdictPipe) { verdict.take($0) }
+                if verdict.verdict.isFlooded { return .words }
             }
             if waiting[2].revents != 0 {
                 isOutputOpen = Self.readAll(outputPipe) { bytes in

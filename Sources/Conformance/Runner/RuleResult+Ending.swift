@@ -53,6 +53,9 @@ extension RuleResult {
         place = outcome.crumb.place
         let at = place.isEmpty ? "" : " at \(place)"
         switch outcome.end {
+        case .expired(.words):
+            status = .noVerdict
+            why = "it flooded the verdict pipe\(at)"
         case .expired(let limit):
             status = .hang
             why = limit == .cpu ? "its processor time was used up\(at)" : "it did not come back\(at)"
@@ -67,7 +70,6 @@ extension RuleResult {
             let parting = outcome.crumb.sentence.contains("()") ? " (\(outcome.crumb.sentence))" : ""
             why = "the process ended with status \(number)\(at)\(parting)"
         }
-        if outcome.verdict.isFlooded { why += ", and flooded the verdict pipe" }
     }
 
     /// A rule about the process, which only its parent can judge.
