@@ -141,7 +141,7 @@ let package = Package(
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"), tests("Conformance", ["CConformance", "Providers", "JSON"]),
+        tests("JSON"), tests("Host"), tests("Conformance", ["CConformance", "Providers", "PluginABI", "JSON"]),
         .testTarget(
             name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
