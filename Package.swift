@@ -116,7 +116,9 @@ let package = Package(
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
             name: "Host",
-            dependencies: ["Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
+            dependencies: [
+                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON",
+            ],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // Benchmarks of the modules above (each folder has a `run.py`).

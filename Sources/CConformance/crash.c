@@ -1,5 +1,5 @@
-// The handler runs on an alternate stack, in a process that is already broken: it makes two system calls (the thread's id
-// and name), touches static memory only, and dies of the same signal with the default action. A second thread that
+// The handler runs on an alternate stack, in a process that is already broken: it makes two system calls (the thread's
+// id and name), touches static memory only, and dies of the same signal with the default action. A second thread that
 // crashes meanwhile waits for the first to finish its report; a second fault in the handler itself kills the process at
 // once, since every signal is blocked there.
 

@@ -1,8 +1,8 @@
 // Guarded inputs: mappings of [guard][pages][guard], in a table of fixed size in static memory, so that the crash
 // handler can search it whatever state the heap is in.
 //
-// Mappings are kept when their slot is released and used again for inputs of as many pages: a rule that plays ten minutes
-// of frames then costs two mprotect calls a frame and no mapping.
+// Mappings are kept when their slot is released and used again for inputs of as many pages: a rule that plays ten
+// minutes of frames then costs two mprotect calls a frame and no mapping.
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
-/// @file What the probe of `vchost conform` needs and Swift cannot do: memory that answers for itself, a crash that says
-/// what it hit, imports that are counted, and the state of a process as the kernel sees it.
+/// @file What the probe of `vchost conform` needs and Swift cannot do: memory that answers for itself, a crash that
+/// says what it hit, imports that are counted, and the state of a process as the kernel sees it.
 ///
 /// Nothing here judges. The rules (Sources/Conformance) do; this is the ground that they stand on. Nothing in these
 /// headers defines _GNU_SOURCE or is variadic, so that Swift can import all of it.
@@ -9,5 +9,7 @@
 #include "breadcrumb.h"
 #include "crash.h"
 #include "guarded.h"
+#include "snapshot.h"
+#include "watch.h"
 
 #endif

@@ -82,8 +82,8 @@ typedef struct vcc_crumb {
 
 // MARK: The parent's side
 
-/// Makes the page: a memory file of VCC_PAGE_BYTES that can neither shrink nor grow. Returns a descriptor that is closed
-/// on exec, or -errno.
+/// Makes the page: a memory file of VCC_PAGE_BYTES that can neither shrink nor grow. Returns a descriptor that is
+/// closed on exec, or -errno.
 int vcc_page_create(void);
 
 /// Copies the page. False with errno when it could not be read; whatever a plugin left in it is made harmless.

@@ -20,8 +20,8 @@ bool vcc_crash_install(void);
 /// driver thread, at its start; it is given back when the thread ends. False with errno.
 bool vcc_crash_adopt_thread(void);
 
-/// Tells the handler which addresses are the plugin's, from its dlopen handle, so that a crash inside it is reported with
-/// its place in the file (for addr2line). False when the handle is none.
+/// Tells the handler which addresses are the plugin's, from its dlopen handle, so that a crash inside it is reported
+/// with its place in the file (for addr2line). False when the handle is none.
 bool vcc_crash_name_plugin(void *_Nonnull handle);
 
 /// The first of our signals whose disposition is no longer ours, 0 when all are in place. A plugin that takes a crash

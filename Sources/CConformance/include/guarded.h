@@ -40,9 +40,9 @@ typedef struct vcc_input {
 
 /// Copies `bytes` of `contents` (nothing when NULL: then it is zeroed) into a new input, still writable.
 ///
-/// With VCC_ENDS_AT_GUARD the data is as aligned as its size: a struct whose size is a multiple of 8 is aligned to 8, an
-/// odd text lies at an odd address. The rest of its page is filled with 0xA5. An input of no bytes points at the guard.
-/// `label` is what the report calls it, at most 63 bytes: "frame", "options", "text".
+/// With VCC_ENDS_AT_GUARD the data is as aligned as its size: a struct whose size is a multiple of 8 is aligned to 8,
+/// an odd text lies at an odd address. The rest of its page is filled with 0xA5. An input of no bytes points at the
+/// guard. `label` is what the report calls it, at most 63 bytes: "frame", "options", "text".
 vcc_input vcc_input_make(
     const void *_Nullable contents, size_t bytes, vcc_placement placement, const char *_Nonnull label);
 

@@ -1,8 +1,8 @@
 // What a rule works with: the plugin, loaded, and its providers and sessions to call.
 //
-// The bench keeps the host's half of the contract (one VC_CONTROL call at a time, nothing before READY that the rule does
-// not want, `close` before `destroy`), so that a rule is about the plugin's half and a few lines long. It records and
-// never asserts.
+// The bench keeps the host's half of the contract (one VC_CONTROL call at a time, nothing before READY that the rule
+// does not want, `close` before `destroy`), so that a rule is about the plugin's half and a few lines long. It records
+// and never asserts.
 
 import CConformance
 import Glibc

@@ -1,7 +1,6 @@
 // The probe: a process that serves one rule and is thrown away.
 //
-// It reads its job, runs the rule's check and writes a verdict; it is the runner that decides what the verdict is worth.
-// Nothing but `done` at the end counts as an end: a plugin that exits with status 0 has not passed.
+// It reads its job, runs the rule's check and writes a verdict; what the verdict is worth, the runner decides. Nothing but `done` at the end counts as an end: a plugin that exits with status 0 has not passed.
 
 import CConformance
 import Glibc
@@ -53,6 +52,7 @@ public enum ConformProbe {
 
     private static func prepareProcess() {
         _ = vcc_page_attach(pageDescriptor)
+        _ = vcc_crash_install()
         Breadcrumbs.leave("the probe's start")
     }
 }

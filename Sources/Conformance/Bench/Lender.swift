@@ -2,8 +2,8 @@
 //
 // The contract says that inputs live until the call returns, that they end where they say, and that nobody writes to
 // them. In a rule that asks for it (`guards`), every input ends at a page that cannot be touched, is read-only, and
-// becomes untouchable itself after the call; the crash handler then names the sin. All other rules lend ordinary memory,
-// which is filled with a pattern when it is taken back.
+// becomes untouchable itself after the call; the crash handler then names the sin. All other rules lend ordinary
+// memory, which is filled with a pattern when it is taken back.
 
 import CConformance
 import Glibc

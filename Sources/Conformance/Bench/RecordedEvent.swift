@@ -244,7 +244,9 @@ public struct RecordedEvent: Sendable {
 
     private mutating func copyTranscript(_ its: vc_event_transcript) {
         var words: [Word] = []
-        if its.word_count > 0, its.words == nil { complaints.append("`words` is NULL and word_count \(its.word_count)") }
+        if its.word_count > 0, its.words == nil {
+            complaints.append("`words` is NULL and word_count \(its.word_count)")
+        }
         if let list = its.words {
             for index in 0..<min(Int(its.word_count), 10_000) {
                 let word = list[index]

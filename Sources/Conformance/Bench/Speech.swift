@@ -1,8 +1,8 @@
 // What the caller says in a rule.
 //
-// A recording where there is one (`job.speech`, made by the build with a voice). Without it, something with the loudness
-// and the rhythm of speech: enough for every recogniser whose words come from a scripted vendor, and not for a detector,
-// whose rules are skipped then.
+// A recording where there is one (`job.speech`, made by the build with a voice). Without it, something with the
+// loudness and the rhythm of speech: enough for every recogniser whose words come from a scripted vendor, and not for a
+// detector, whose rules are skipped then.
 
 import Glibc
 
