@@ -5,7 +5,7 @@ import PluginABI
 import Providers
 
 extension BenchSession {
-    /// The events that answer `request`, without what differs between two requests of the same words: numbers and times.
+    /// The events that answer `request`, without what differs between two requests of the same words.
     func signature(of request: UInt64) -> [String] {
         var audio = 0
         var text = ""

@@ -5,7 +5,7 @@ import Providers
 
 let backpressureRules: [Rule] = [
     Rule(
-        "VC-BP-02", .realTime, kinds: [.textToSpeech], "An event that was refused with AGAIN comes again, once and whole.",
+        "VC-BP-02", .realTime, kinds: [.textToSpeech], "What was refused with AGAIN comes again, once and whole.",
         because: "A frame that is lost is a gap in a word; one that comes twice is a stammer.",
         passing: "if (emit(frame) == VC_E_AGAIN) return;        // and the same frame after credit",
         failing: "emit(frame);  next_frame(self);",
@@ -25,7 +25,8 @@ let backpressureRules: [Rule] = [
             }
             let got = accepted(session)
             guard got == expected else {
-                let at = zip(got, expected).enumerated().first { $1.0 != $1.1 }?.offset ?? min(got.count, expected.count)
+                let differs = zip(got, expected).enumerated().first { $1.0 != $1.1 }
+                let at = differs?.offset ?? min(got.count, expected.count)
                 throw Violation(
                     "audio through a narrow credit", expected: "the same \(expected.count) samples as without",
                     got: "\(got.count) samples, the first difference at \(at)")
@@ -58,7 +59,8 @@ let backpressureRules: [Rule] = [
             session.credit(events: .max, bytes: .max)
             let end = bench.kind == .textToSpeech ? VC_EVENT_TTS_DONE : VC_EVENT_LLM_DONE
             guard session.waitForEnd(of: request, end) else {
-                throw Violation("credit of 2^64 - 1 bytes, twice", expected: "the answer goes on", got: "nothing for 20 s")
+                throw Violation(
+                    "credit of 2^64 - 1 bytes, twice", expected: "the answer goes on", got: "nothing for 20 s")
             }
         }),
     Rule(

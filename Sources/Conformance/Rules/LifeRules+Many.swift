@@ -132,7 +132,9 @@ let moreLifeRules: [Rule] = [
             }
             bench.advance(ms: 5_000)
             let tries = session.events.count - before
-            guard tries <= 8 else { throw Violation("emit = STALE", expected: "at most 8 more events", got: "\(tries)") }
+            guard tries <= 8 else {
+                throw Violation("emit = STALE", expected: "at most 8 more events", got: "\(tries)")
+            }
         }),
     Rule(
         "VC-LIFE-26", kinds: [.languageModel, .textToSpeech], "Open sessions go on while their provider drains.",
@@ -148,7 +150,8 @@ let moreLifeRules: [Rule] = [
             session.waitForEnd(of: request, bench.kind == .textToSpeech ? VC_EVENT_TTS_DONE : VC_EVENT_LLM_DONE)
             let got = session.signature(of: request)
             guard !session.isClosed, got[0] != "0 samples" || !got[1].isEmpty else {
-                throw Violation("drain during an answer", expected: "the whole answer", got: got.joined(separator: ", "))
+                throw Violation(
+                    "drain during an answer", expected: "the whole answer", got: got.joined(separator: ", "))
             }
         }),
     Rule(

@@ -67,7 +67,9 @@ let lifeRules: [Rule] = [
             session.close()
             guard session.waitUntilClosed(), let closed = session.events(VC_EVENT_CLOSED).first else { return }
             let tookMs = (closed.atNs - began) / 1_000_000
-            guard tookMs <= 1_000 else { throw Violation("close", expected: "CLOSED within 1000 ms", got: "\(tookMs) ms") }
+            guard tookMs <= 1_000 else {
+                throw Violation("close", expected: "CLOSED within 1000 ms", got: "\(tookMs) ms")
+            }
         }),
     Rule(
         "VC-LIFE-07", kinds: [.speechToText, .turn, .languageModel, .textToSpeech],
