@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,10 +39,14 @@ static vcc_input frame(vcc_placement placement) {
     return input;
 }
 
+static pthread_barrier_t turns;
+
 static void *read_late(void *data) {
     pthread_setname_np(pthread_self(), "reader");
     vcc_crash_adopt_thread();
     vcc_where("the plugin's own thread");
+    pthread_barrier_wait(&turns);
+    pthread_barrier_wait(&turns);
     sink = *(volatile uint8_t *)data;
     return NULL;
 }
@@ -91,7 +96,13 @@ static int crash(const char *name) {
     } else if (strcmp(name, "keep-on-thread") == 0) {
         vcc_input input = frame(VCC_ENDS_AT_GUARD);
         vcc_input_retire(input);
-        on_thread(read_late, input.data);
+        pthread_t thread;
+        pthread_barrier_init(&turns, NULL, 2);
+        pthread_create(&thread, NULL, read_late, input.data);
+        pthread_barrier_wait(&turns);
+        vcc_where("another place");
+        pthread_barrier_wait(&turns);
+        pthread_join(thread, NULL);
     } else if (strcmp(name, "read-empty") == 0) {
         vcc_input input = vcc_input_make(NULL, 0, VCC_ENDS_AT_GUARD, "text");
         vcc_where("speak");
@@ -234,7 +245,11 @@ static void *linger(void *unused) {
     return unused;
 }
 
-static void *end_at_once(void *unused) { return unused; }
+/// Ends, and is not given the processor again while anyone else wants it.
+static void *end_slowly(void *unused) {
+    sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
+    return unused;
+}
 
 static void change(const char *name) {
     if (strcmp(name, "descriptor") == 0) fcntl(open("/etc/hostname", O_RDONLY), F_DUPFD, 50);
@@ -261,9 +276,6 @@ static void change(const char *name) {
         pthread_create(&thread, NULL, linger, NULL);
         usleep(20000);
     }
-    if (strcmp(name, "joined") == 0) {
-        for (int i = 0; i < 50; i++) pthread_create(&thread, NULL, end_at_once, NULL), pthread_join(thread, NULL);
-    }
     if (strcmp(name, "child") == 0 && fork() == 0) {
         sleep(2);
         _exit(0);
@@ -282,6 +294,26 @@ static int snapshot(const char *name) {
     vcc_snapshot *after = vcc_snapshot_take();
     count = vcc_snapshot_difference(before, after, VCC_EVERYTHING, text, sizeof text);
     printf("%u\n%s\n", count, text);
+    return 0;
+}
+
+/// A thread that was joined may be in /proc a moment longer.
+static int joined(void) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    sched_setaffinity(0, sizeof one, &one);
+    vcc_snapshot *before = vcc_snapshot_take();
+    uint32_t found = 0;
+    for (int i = 0; i < 100; i++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, end_slowly, NULL);
+        pthread_join(thread, NULL);
+        vcc_snapshot *after = vcc_snapshot_take();
+        found += vcc_snapshot_difference(before, after, VCC_THREADS_LEFT, text, sizeof text);
+        vcc_snapshot_free(after);
+    }
+    printf("%u\n", found);
     return 0;
 }
 
@@ -307,6 +339,7 @@ int main(int count, char **arguments) {
     const char *name = arguments[2];
     if (strcmp(name, "pool") == 0) return pool();
     if (strcmp(name, "vitals") == 0) return vitals();
+    if (strcmp(name, "joined") == 0) return joined();
     if (strcmp(name, "snapshot") == 0 && count == 4) return snapshot(arguments[3]);
     if (strcmp(name, "watch") == 0 && count == 5) return watch(arguments[3], arguments[4]);
     if (strcmp(name, "failing") == 0 && count == 5) return failing(arguments[3], arguments[4]);
