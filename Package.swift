@@ -112,10 +112,13 @@ let package = Package(
         module("Calls", ["Media"]),
         module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls", "JSON"]),
         module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
+        module("Conformance", ["Providers", "PluginABI", "CPlatform", "CConformance", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
             name: "Host",
-            dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
+            dependencies: [
+                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON",
+            ],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // Benchmarks of the modules above (each folder has a `run.py`).
