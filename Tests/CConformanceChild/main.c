@@ -237,6 +237,41 @@ static int shifted(const char *path, const char *name) {
     return 0;
 }
 
+/// PLUGIN SLOT: how many allocations are seen of the plugin alone, and with the libraries that it brought.
+static int libraries(const char *path, const char *name) {
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (plugin == NULL || vcc_watch_install(plugin) < 0) return 96;
+    int (*slot)(int) = slot_of(plugin, name);
+    for (int round = 0; round < 2; round++) {
+        if (round == 1 && vcc_watch_install_libraries() <= 0) return 1;
+        vcc_watch_reset();
+        vcc_watch_arm();
+        slot(1);
+        vcc_watch_disarm();
+        printf("%s\n", vcc_watch_armed_calls(VCC_ALLOCATES) > 0 ? "seen" : "unseen");
+    }
+    return 0;
+}
+
+static int contended(const char *path, const char *name) {
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (plugin == NULL || vcc_watch_install(plugin) <= 0) return 96;
+    vcc_watch_arm();
+    slot_of(plugin, name)(1);
+    vcc_watch_disarm();
+    printf("%d of %d\n", (int)vcc_watch_contended_locks(), (int)vcc_watch_armed_count("pthread_mutex_lock"));
+    return 0;
+}
+
+/// PLUGIN SLOT: calls it, and nothing else; it is the slot that ends the process.
+static int call(const char *path, const char *name) {
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (plugin == NULL || !vcc_crash_name_plugin(plugin)) return 96;
+    int (*slot)(int) = slot_of(plugin, name);
+    vcc_where("call");
+    return slot(1);
+}
+
 // MARK: Snapshots
 
 static void *linger(void *unused) {
@@ -344,5 +379,8 @@ int main(int count, char **arguments) {
     if (strcmp(name, "watch") == 0 && count == 5) return watch(arguments[3], arguments[4]);
     if (strcmp(name, "failing") == 0 && count == 5) return failing(arguments[3], arguments[4]);
     if (strcmp(name, "shifted") == 0 && count == 5) return shifted(arguments[3], arguments[4]);
+    if (strcmp(name, "libraries") == 0 && count == 5) return libraries(arguments[3], arguments[4]);
+    if (strcmp(name, "contended") == 0 && count == 5) return contended(arguments[3], arguments[4]);
+    if (strcmp(name, "call") == 0 && count == 5) return call(arguments[3], arguments[4]);
     return crash(name);
 }

@@ -58,6 +58,27 @@ private let source = """
         return count * 10 + (opened > 0);
     }
 
+    static void *hold(void *is_taken) {
+        pthread_mutex_lock(&mutex);
+        *(volatile int *)is_taken = 1;
+        usleep(20000);
+        pthread_mutex_unlock(&mutex);
+        return NULL;
+    }
+
+    int waits(int times) {
+        volatile int is_taken = 0;
+        pthread_t thread;
+        pthread_create(&thread, NULL, hold, (void *)&is_taken);
+        while (!is_taken) usleep(100);
+        locks(times);
+        pthread_join(thread, NULL);
+        return locks(times);
+    }
+
+    static const char constant[] = "constant";
+    int scribbles(int times) { *(volatile char *)&constant[times] = 1; return 0; }
+
     int leaves(int times) { if (times == 3) exit(0); return 0; }
     int wall(int unused) { (void)unused; return (int)time(NULL); }
     """
@@ -133,6 +154,35 @@ func countsLocks() throws {
     let plugin = try Plugin("plugin.so", source, link: ["-Wl,-z,now"])
     let child = try Child.run("watch", plugin.path, "locks")
     #expect(withoutPlaces(child.lines[2]) == "armed: pthread_mutex_lock 1 time")
+}
+
+@Test("A lock that is taken is counted as a wait")
+func countsContention() throws {
+    let plugin = try Plugin("plugin.so", source, link: ["-Wl,-z,now", "-fvisibility=default"])
+    #expect(try Child.run("contended", plugin.path, "waits").lines == ["1 of 2"])
+}
+
+@Test("A plugin that writes its own constants is told with the place in its file")
+func scribblesOverConstants() throws {
+    let plugin = try Plugin("plugin.so", source, link: ["-Wl,-z,now"])
+    let child = try Child.run("call", plugin.path, "scribbles")
+    #expect(child.signal == SIGSEGV)
+    #expect(child.sentence == "SIGSEGV at call: writes its own code or constants")
+    #expect(child.details.contains("at the plugin's offset 0x"))
+}
+
+@Test("What a plugin allocates through the C++ library is seen when the libraries are watched too")
+func watchesLibraries() throws {
+    let source = """
+        #include <sstream>
+        extern "C" int streams(int times) {
+            std::ostringstream text;
+            text << "a text that is longer than what fits into a string itself, so that it is on the heap" << times;
+            return text.tellp() > 0;
+        }
+        """
+    let plugin = try Plugin("plugin.so", source, compiler: "/usr/bin/c++", suffix: "cpp", link: ["-Wl,-z,now"])
+    #expect(try Child.run("libraries", plugin.path, "streams").lines == ["unseen", "seen"])
 }
 
 @Test("An exit inside the plugin is told by the page, with the call in which it happened")
