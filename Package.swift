@@ -143,6 +143,13 @@ let package = Package(
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
         tests("JSON"), tests("Host"),
+        // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
+        .executableTarget(
+            name: "CConformanceChild", dependencies: ["CConformance"], path: "Tests/CConformanceChild",
+            linkerSettings: [linkWithLLD]),
+        .testTarget(
+            name: "CConformanceTests", dependencies: ["CConformance", "CConformanceChild"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .testTarget(
             name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
