@@ -120,7 +120,8 @@ let package = Package(
         .executableTarget(
             name: "Host",
             dependencies: [
-                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON",
+                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI",
+                "JSON",
             ],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
@@ -144,8 +145,14 @@ let package = Package(
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"),
-        tests("Conformance", ["PluginABI", "JSON"]),
+        tests("JSON"), tests("Host"), tests("Conformance", ["CConformance", "Providers", "PluginABI", "JSON"]),
+        // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
+        .executableTarget(
+            name: "CConformanceChild", dependencies: ["CConformance"], path: "Tests/CConformanceChild",
+            linkerSettings: [linkWithLLD]),
+        .testTarget(
+            name: "CConformanceTests", dependencies: ["CConformance", "CConformanceChild"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .testTarget(
             name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),

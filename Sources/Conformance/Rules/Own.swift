@@ -173,7 +173,7 @@ private struct OwnPlayer {
                 guard end["state"] == "passed" else {
                     throw Violation(
                         place, expected: "the dialogue \(name) comes to its end",
-                        got: end["problem"]?.string.flatMap { $0.isEmpty ? nil : $0 } ?? "it is at step \(end["step"]?.text ?? "?")")
+                        got: "\(end["problem"]?.string ?? "") (step \(end["step"]?.text ?? "unknown"))")
                 }
             }
         case .incoming(let ms):

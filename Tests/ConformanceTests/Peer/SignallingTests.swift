@@ -54,7 +54,6 @@ struct SignallingTests {
     @Test("Over real sockets: the desk gives ports, calls the plugin, and follows the dialogue")
     func sockets() throws {
         let desk = try VendorDesk(try VendorScript(Self.script))
-        defer { desk.stop() }
         #expect(desk.pluginPort > 0 && desk.peerPort > 0 && desk.pluginPort != desk.peerPort)
         let plugin = try #require(UDPPlugin(port: desk.pluginPort, peer: desk.peerPort))
         #expect(desk.answer(#"{"ask":"udp-run","dialogue":"none"}"#).contains("has no dialogue"))
