@@ -117,7 +117,8 @@ let package = Package(
         .executableTarget(
             name: "Host",
             dependencies: [
-                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON",
+                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI",
+                "JSON",
             ],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 

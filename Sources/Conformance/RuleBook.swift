@@ -7,7 +7,7 @@ public enum RuleBook {
     public static let all: [Rule] = groups.flatMap { $0 }
 
     static let groups: [[Rule]] = [
-        loadRules, entryRules, lifeRules,
+        loadRules, entryRules, lifeRules, cancelRules, backpressureRules, threadRules, memoryRules, processRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

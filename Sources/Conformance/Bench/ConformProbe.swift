@@ -1,6 +1,7 @@
 // The probe: a process that serves one rule and is thrown away.
 //
-// It reads its job, runs the rule's check and writes a verdict; what the verdict is worth, the runner decides. Nothing but `done` at the end counts as an end: a plugin that exits with status 0 has not passed.
+// It reads its job, runs the rule's check and writes a verdict; what the verdict is worth, the runner decides. Nothing
+// but `done` at the end counts as an end: a plugin that exits with status 0 has not passed.
 
 import CConformance
 import Glibc

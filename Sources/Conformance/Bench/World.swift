@@ -24,6 +24,8 @@ final class BenchObject {
     var gotClosed = false
     /// A rule's own answer to an event; nil from it means the usual one.
     var answer: ((RecordedEvent) -> vc_status?)?
+    /// Where the next `emit` of the object waits.
+    var gate: BenchGate?
     /// Texts that a service lent until the object ends.
     var kept: [UnsafeMutablePointer<CChar>] = []
 
@@ -153,6 +155,7 @@ final class World: @unchecked Sendable {
     func emit(_ handle: vc_handle, _ event: UnsafePointer<vc_event>) -> vc_status {
         guard event.pointee.size >= UInt32(MemoryLayout<vc_event>.size) else { return vc_status(VC_E_ARGUMENT) }
         var recorded = RecordedEvent(copying: event)
+        if let gate = gate(handle) { gate.pass() }
         return monitor.locked {
             recorded.object = handle
             recorded.atNs = clock.nowNs
@@ -162,6 +165,14 @@ final class World: @unchecked Sendable {
             recorded.answer = answer(to: recorded)
             if events.count < Self.eventsMax { events.append(recorded) } else { eventsBeyond += 1 }
             return recorded.answer
+        }
+    }
+
+    /// Where `emit` waits, when a rule wants to know what a plugin holds meanwhile.
+    private func gate(_ handle: vc_handle) -> BenchGate? {
+        monitor.locked {
+            defer { objects[handle]?.gate = nil }
+            return objects[handle]?.gate
         }
     }
 
@@ -191,6 +202,9 @@ final class World: @unchecked Sendable {
     func events(of handle: vc_handle) -> [RecordedEvent] {
         monitor.locked { events.filter { $0.object == handle } }
     }
+
+    /// Gives the record's memory back, for rules that measure memory.
+    func forgetEvents() { monitor.locked { events = [] } }
 
     func service(_ id: String) -> UnsafeRawPointer? {
         monitor.locked {
@@ -249,6 +263,15 @@ final class World: @unchecked Sendable {
     }
 
     private static func hasForeignThreads(beside own: Int) -> Bool { threadCount() > own + 1 }
+}
+
+/// The first number of a file of /proc.
+func readProcess(_ path: String, into bytes: inout [UInt8]) -> Int? {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    let count = read(descriptor, &bytes, bytes.count)
+    return Int(String(decoding: bytes.prefix(max(0, count)).prefix { $0 >= 48 && $0 <= 57 }, as: UTF8.self))
 }
 
 /// Threads of this process.
