@@ -74,7 +74,7 @@ bool vcc_process_is_marked(pid_t process, uint32_t mark) {
     return prlimit(process, RLIMIT_MSGQUEUE, NULL, &limit) == 0 && limit.rlim_cur == (rlim_t)MARK_BASE + mark;
 }
 
-uint64_t vcc_process_cpu_ns(pid_t child) {
+uint64_t vcc_child_cpu_ns(pid_t child) {
     clockid_t clock;
     struct timespec time;
     if (clock_getcpuclockid(child, &clock) != 0 || clock_gettime(clock, &time) != 0) return 0;

@@ -38,6 +38,6 @@ int vcc_process_mark(pid_t child, uint32_t mark);
 bool vcc_process_is_marked(pid_t process, uint32_t mark);
 
 /// The processor time of all threads of a living child, in nanoseconds; 0 when it cannot be told.
-uint64_t vcc_process_cpu_ns(pid_t child);
+uint64_t vcc_child_cpu_ns(pid_t child);
 
 #endif

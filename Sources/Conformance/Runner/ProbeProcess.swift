@@ -126,7 +126,7 @@ final class ProbeProcess {
         var isErrorOpen = true
         while true {
             let passedMs = Int((runnerClockNs() - beganNs) / 1_000_000)
-            let usedMs = Int(vcc_process_cpu_ns(process) / 1_000_000)
+            let usedMs = Int(vcc_child_cpu_ns(process) / 1_000_000)
             let timeoutMs: Int
             switch budget.step(cpuMs: usedMs, wallMs: passedMs, cores: RunSettings.cores) {
             case .expired(let limit): return limit
