@@ -7,23 +7,32 @@ import JSON
 
 /// Answers what a probe asks. One for each probe; it is used by one thread.
 public protocol ProbePeer {
-    /// The answer to a line, or nil when there is none to give (a `tell`). Neither has a line break.
+    /// The answer to a line, or nil to give none. Neither has a line break.
     mutating func answer(_ line: String) -> String?
 }
 
 /// Where peers come from: the scripts in a provider's folder.
 public protocol PeerSource: Sendable {
-    /// Fills in what the scripts say about a job: configuration, session, secrets. What is there already stays.
-    func prepare(_ job: inout Job, for subject: Subject)
-    /// The peer of a job; nil when the plugin has no vendor.
-    func peer(of job: Job, for subject: Subject) -> (any ProbePeer)?
+    /// Looks at the scripts of a plugin before anything runs. Throws what is wrong with them: the author's affair, and
+    /// neither a breach nor a failure of the runner.
+    func check(_ subject: Subject) throws(PeerProblem)
+    /// The peer of a job, nil when the plugin has no vendor. What the scripts say about configuration, session and
+    /// secrets goes into the job; what is there already stays.
+    func peer(for subject: Subject, job: inout Job) throws(PeerProblem) -> (any ProbePeer)?
+}
+
+/// A script that cannot be used, with its file and place.
+public struct PeerProblem: Error, Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+
+    public init(_ description: String) { self.description = description }
 }
 
 /// For plugins that talk to nobody.
 public struct NoPeers: PeerSource {
     public init() {}
-    public func prepare(_ job: inout Job, for subject: Subject) {}
-    public func peer(of job: Job, for subject: Subject) -> (any ProbePeer)? { nil }
+    public func check(_ subject: Subject) throws(PeerProblem) {}
+    public func peer(for subject: Subject, job: inout Job) throws(PeerProblem) -> (any ProbePeer)? { nil }
 }
 
 /// The parent's end of the channel: lines in, lines out, all of it bounded.
@@ -59,8 +68,10 @@ struct PeerChannel {
 
     private mutating func answer(to line: String) -> String? {
         if peer != nil { return peer!.answer(line) }
-        // Nobody is there: every question is answered, or the probe would wait for ever.
-        guard let question = try? JSONValue(parsing: line), let ask = question["ask"]?.string else { return nil }
+        // Nobody is there, and every line is answered all the same, or the probe would wait for ever.
+        guard let question = try? JSONValue(parsing: line), let ask = question["ask"]?.string else {
+            return JSONValue.object(["ok": true]).text
+        }
         var answer: [String: JSONValue] = ["error": .string("there is no vendor script that could answer \"\(ask)\"")]
         answer["id"] = question["id"]
         return JSONValue.object(answer).text

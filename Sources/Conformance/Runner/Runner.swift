@@ -131,12 +131,17 @@ public struct Runner: Sendable {
         job.isMasked = isMasked
         job.speech = settings.speech
         job.secrets = settings.secrets
-        peers.prepare(&job, for: subject)
+        let peer: (any ProbePeer)?
+        do throws(PeerProblem) {
+            peer = try peers.peer(for: subject, job: &job)
+        } catch {
+            throw RunnerFailure("the vendor of \(subject.name) cannot be played: \(error)")
+        }
         job.configuration = Self.merged(job.configuration, settings.configurations[job.provider])
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }
         let probe = try ProbeProcess(
-            job: job, peer: peers.peer(of: job, for: subject), settings: settings, directory: directory)
+            job: job, peer: peer, settings: settings, directory: directory)
         return try RuleResult(
             rule, provider: job.provider, outcome: try probe.run(), isMasked: isMasked)
     }
