@@ -49,7 +49,7 @@ enum JUnitReport {
         for result in report.results where !names.contains(result.provider) { names.append(result.provider) }
         return names.map { name in
             Suite(
-                name: name.isEmpty ? report.plugin : name, properties: properties,
+                name: name.isEmpty ? "\(report.plugin) (file)" : name, properties: properties,
                 cases: report.results.filter { $0.provider == name }.map { self.case($0, report) })
         }
     }
