@@ -127,7 +127,9 @@ struct ConformRun {
             // A rule about the file concerns a plugin that has what is asked for.
             let candidates = declaration.map { [$0] } ?? subject.manifest?.providers ?? []
             if kind == nil, provider == nil { return true }
-            return candidates.contains { (kind == nil || $0.knownKind == kind) && (provider == nil || $0.id == provider) }
+            return candidates.contains { candidate in
+                (kind == nil || candidate.knownKind == kind) && (provider == nil || candidate.id == provider)
+            }
         }
     }
 

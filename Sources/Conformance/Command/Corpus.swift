@@ -3,8 +3,8 @@
 //     [{"rule": "VC-LIFE-03", "file": "VC-LIFE-03.so", "language": "c", "kind": "vc.tts/1", "also": ["VC-LIFE-04"]},
 //      {"file": "good-swift.so", "language": "swift", "scripts": "/…/swift.conform"}]
 //
-// An entry without a rule is a good plugin. `scripts` is its vendor's folder; `also` names other rules that may fail on it because the fault cannot be had
-// without theirs.
+// An entry without a rule is a good plugin. `scripts` is its vendor's folder; `also` names other rules that may fail on
+// it because the fault cannot be had without theirs.
 
 import Glibc
 import JSON

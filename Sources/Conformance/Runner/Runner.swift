@@ -26,7 +26,8 @@ public struct Runner: Sendable {
         public var ended: @Sendable (RuleResult) -> Void
 
         public init(
-            planned: @escaping @Sendable (Int) -> Void = { _ in }, ended: @escaping @Sendable (RuleResult) -> Void = { _ in }
+            planned: @escaping @Sendable (Int) -> Void = { _ in },
+            ended: @escaping @Sendable (RuleResult) -> Void = { _ in }
         ) {
             self.planned = planned
             self.ended = ended
@@ -37,7 +38,9 @@ public struct Runner: Sendable {
     public struct Selection: Sendable {
         public var includes: @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool
 
-        public init(_ includes: @escaping @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool = { _, _, _ in true }) {
+        public init(
+            _ includes: @escaping @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool = { _, _, _ in true }
+        ) {
             self.includes = includes
         }
     }
