@@ -134,6 +134,7 @@ struct SelfTestTests {
             corpus: corpus, rules: [ticking], settings: bench.command.settings, peers: NoPeers(), repeats: 2)
         let outcome = try test.run()
         #expect(outcome.identical == 1)
+        #expect(outcome.wallMs > 0)
         #expect(outcome.problems.contains { $0.hasPrefix("good.so: run 2 differs: VC-FAKE-01 the clock") })
     }
 }
