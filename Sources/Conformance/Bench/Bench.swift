@@ -35,6 +35,7 @@ public final class Bench {
         world = World(job: job)
         world.secretNames = Set(subject.manifest?.secrets ?? [])
         World.current = world
+        VendorServices.attach(to: world)
         host = .allocate(capacity: 1)
         host.initialize(
             to: vc_host(

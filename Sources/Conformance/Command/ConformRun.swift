@@ -45,11 +45,8 @@ struct ConformRun {
         let peers = command.peers(words["--scripts"])
         var subjects: [Subject] = []
         for path in words.positional { subjects += try Subject.all(at: path) }
-        do throws(PeerProblem) {
-            for subject in subjects { try peers.check(subject) }
-        } catch {
-            throw CommandUsage("\(error)")
-        }
+        for subject in subjects { if let problem = peers.problem(of: subject) { throw CommandUsage(problem) } }
+        settings.includesScenarios = true
 
         let bar = command.isTerminal ? ProgressBar(errors) : nil
         var reports: [Report] = []

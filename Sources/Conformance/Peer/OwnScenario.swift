@@ -21,7 +21,15 @@ public struct OwnScenario: Sendable {
         case wait(event: String, withinMs: Int)
         case fault(VendorFault, times: Int?)
         case noFault
+        /// The peer of a telephony plugin begins a dialogue.
         case dialogue(String)
+        /// Every dialogue that was begun has come to its end.
+        case dialoguesPass(withinMs: Int)
+        /// A call is announced, and the host opens a session for it.
+        case incoming(withinMs: Int)
+        case dial(String)
+        case answer
+        case hangup
     }
 
     /// An event that must come.
@@ -83,7 +91,7 @@ public struct OwnScenario: Sendable {
 
     private static let stepKeys = [
         "audio", "silenceMs", "begin", "finalize", "speak", "ask", "toolResult", "cancel", "close", "advanceMs", "wait",
-        "fault", "noFault", "dialogue",
+        "fault", "noFault", "dialogue", "dialoguesPass", "incoming", "dial", "answer", "hangup",
     ]
 
     private static func step(_ object: inout ScriptObject, _ vendor: VendorScript) throws(ScriptError) -> Step {
@@ -136,6 +144,15 @@ public struct OwnScenario: Sendable {
                 throw object.error("dialogue", "there is no dialogue \"\(name)\"; there are: \(names)")
             }
             step = .dialogue(name)
+        case "dialoguesPass":
+            let withinMs = try object.integer("withinMs", in: 1...60_000) ?? 5_000
+            step = try object.isSet("dialoguesPass", .dialoguesPass(withinMs: withinMs))
+        case "incoming":
+            let withinMs = try object.integer("withinMs", in: 1...60_000) ?? 5_000
+            step = try object.isSet("incoming", .incoming(withinMs: withinMs))
+        case "dial": step = .dial(try object.text("dial")!)
+        case "answer": step = try object.isSet("answer", .answer)
+        case "hangup": step = try object.isSet("hangup", .hangup)
         default:
             throw object.error("", "expected one of \(stepKeys.map { "`\($0)`" }.joined(separator: ", "))")
         }

@@ -75,12 +75,9 @@ public struct ScriptAudio: Sendable, Equatable {
         container == .raw ? "audio/L16;rate=\(rateHz);channels=1" : "audio/wav"
     }
 
-    init(_ value: JSONValue, file: String, path: String) throws(ScriptError) {
-        var object = try ScriptObject(value, file: file, path: path)
-        self = try Self(&object)
-        try object.finish()
-    }
+}
 
+extension ScriptAudio {
     init(_ object: inout ScriptObject) throws(ScriptError) {
         switch try object.choice(["ms", "msPerCharacter"]) {
         case "ms": length = .ms(try object.integer("ms", in: 0...Self.msMax)!)

@@ -17,7 +17,11 @@ public struct ScriptPattern: Sendable, Equatable {
     init(_ source: String, _ form: Form) throws {
         self.source = source
         self.form = form
-        if let expression = Self.expression(in: source) { _ = try Regex(expression) }
+        if let expression = Self.expression(in: source) {
+            let names = ScriptVariables.names(in: expression)
+            let filled = ScriptVariables.fill(expression, Dictionary(names.map { ($0, "0") }) { one, _ in one })
+            _ = try Regex(filled)
+        }
     }
 
     /// The expression between slashes; nil: a plain text.
@@ -29,7 +33,7 @@ public struct ScriptPattern: Sendable, Equatable {
     /// The variables that a match sets.
     var names: [String] {
         guard let expression = Self.expression(in: source) else { return [] }
-        return expression.split(separator: "(?<").dropFirst().compactMap { part in
+        return expression.split(separator: "(?<", omittingEmptySubsequences: false).dropFirst().compactMap { part in
             part.first == "=" || part.first == "!" ? nil : part.firstIndex(of: ">").map { String(part[..<$0]) }
         }
     }

@@ -92,6 +92,7 @@ public final class SignallingPeer: Sendable {
 
     public var unexpected: [String] { state.withLock { $0.unexpected } }
 
+    /// Ends the thread. Nothing may be asked of the peer afterwards.
     public func stop() {
         state.withLock { $0.isStopping = true }
         rouse()

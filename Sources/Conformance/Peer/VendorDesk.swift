@@ -70,5 +70,5 @@ public final class VendorDesk: Sendable {
     public var seen: [VendorSighting] { peer.withLock { $0.seen } }
 
     /// Ends the thread of the signalling, if there is one.
-    public func stop() { signalling?.stop() }
+    deinit { signalling?.stop() }
 }

@@ -35,7 +35,8 @@ public struct VendorScript: Sendable {
     /// The author's own scenarios, in the order of their files.
     public internal(set) var scenarios: [OwnScenario] = []
 
-    init() {}
+    /// A vendor that knows nothing: whatever is asked, it answers 404.
+    public init() {}
 
     public static let fileName = "vendor.json"
     /// A megabyte of text is a recording and not a script.

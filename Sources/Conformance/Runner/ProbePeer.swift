@@ -13,26 +13,26 @@ public protocol ProbePeer {
 
 /// Where peers come from: the scripts in a provider's folder.
 public protocol PeerSource: Sendable {
-    /// Looks at the scripts of a plugin before anything runs. Throws what is wrong with them: the author's affair, and
-    /// neither a breach nor a failure of the runner.
-    func check(_ subject: Subject) throws(PeerProblem)
-    /// The peer of a job, nil when the plugin has no vendor. What the scripts say about configuration, session and
-    /// secrets goes into the job; what is there already stays.
-    func peer(for subject: Subject, job: inout Job) throws(PeerProblem) -> (any ProbePeer)?
+    /// Fills in what the scripts say about a job: configuration, session, secrets. What is there already stays.
+    func prepare(_ job: inout Job, for subject: Subject)
+    /// The peer of a job; nil when the plugin has no vendor.
+    func peer(of job: Job, for subject: Subject) -> (any ProbePeer)?
+    /// The author's own scenarios for a provider, as rules.
+    func ownRules(of subject: Subject, provider: String) -> [Rule]
+    /// What is wrong with a plugin's scripts; nil: nothing.
+    func problem(of subject: Subject) -> String?
 }
 
-/// A script that cannot be used, with its file and place.
-public struct PeerProblem: Error, Sendable, Equatable, CustomStringConvertible {
-    public let description: String
-
-    public init(_ description: String) { self.description = description }
+extension PeerSource {
+    public func ownRules(of subject: Subject, provider: String) -> [Rule] { [] }
+    public func problem(of subject: Subject) -> String? { nil }
 }
 
 /// For plugins that talk to nobody.
 public struct NoPeers: PeerSource {
     public init() {}
-    public func check(_ subject: Subject) throws(PeerProblem) {}
-    public func peer(for subject: Subject, job: inout Job) throws(PeerProblem) -> (any ProbePeer)? { nil }
+    public func prepare(_ job: inout Job, for subject: Subject) {}
+    public func peer(of job: Job, for subject: Subject) -> (any ProbePeer)? { nil }
 }
 
 /// The parent's end of the channel: lines in, lines out, all of it bounded.

@@ -96,7 +96,8 @@ public struct Runner: Sendable {
             }
             for (place, provider) in (subject.manifest?.providers ?? []).enumerated() {
                 guard let kind = provider.knownKind else { continue }
-                for rule in rules where !rule.isAboutFile && (rule.kinds.isEmpty || rule.kinds.contains(kind)) {
+                let own = settings.includesScenarios ? peers.ownRules(of: subject, provider: provider.id) : []
+                for rule in rules + own where !rule.isAboutFile && (rule.kinds.isEmpty || rule.kinds.contains(kind)) {
                     if selection.includes(rule, subject, provider) {
                         items.append(RunItem(rule: rule, subject: index, provider: place))
                     }
@@ -131,12 +132,8 @@ public struct Runner: Sendable {
         job.isMasked = isMasked
         job.speech = settings.speech
         job.secrets = settings.secrets
-        let peer: (any ProbePeer)?
-        do throws(PeerProblem) {
-            peer = try peers.peer(for: subject, job: &job)
-        } catch {
-            throw RunnerFailure("the vendor of \(subject.name) cannot be played: \(error)")
-        }
+        peers.prepare(&job, for: subject)
+        let peer = peers.peer(of: job, for: subject)
         job.configuration = Self.merged(job.configuration, settings.configurations[job.provider])
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }

@@ -11,7 +11,8 @@ struct ScriptReadingTests {
         ("{\"htpp\": []}", "vendor.json: htpp: is not known here; known are config, errors, http, secrets, session, udp, ws, and x-..."),
         ("{\"http\": [{}]}", "vendor.json: http[0].answer: is missing; expected {\"json\": ...}, say"),
         (#"{"http": [{"answer": {"aftermS": 1}}]}"#,
-            "vendor.json: http[0].answer.aftermS: is not known here; known are afterMs, audio, base64, chunkBytes, everyMs, headers, json, sse, status, text, and x-..."),
+            "vendor.json: http[0].answer.aftermS: is not known here; known are afterMs, audio, base64, chunkBytes, everyMs, headers, json, "
+                + "sse, status, text, and x-..."),
         (#"{"http": [{"answer": {"status": 99}}]}"#, "vendor.json: http[0].answer.status: expected an integer in 200...599, found integer 99"),
         (#"{"http": [{"answer": {"text": "a", "json": {}}}]}"#, "vendor.json: http[0].answer.json: stands beside `text`; one of them can be meant"),
         (#"{"http": [{"answer": {"base64": "!"}}]}"#, "vendor.json: http[0].answer.base64: is not Base64 (RFC 4648)"),

@@ -74,7 +74,8 @@ struct VendorPeerTests {
     func pieces() throws {
         var peer = try peer(#"""
             {"http": [
-              {"when": {"url": "http://v/sse"}, "answer": {"afterMs": 50, "sse": [{"data": {"a": 1}}, {"data": "x\ny", "event": "e", "afterMs": 30}, {"comment": "c"}, "[DONE]"]}},
+              {"when": {"url": "http://v/sse"}, "answer": {"afterMs": 50, "sse":
+                [{"data": {"a": 1}}, {"data": "x\ny", "event": "e", "afterMs": 30}, {"comment": "c"}, "[DONE]"]}},
               {"when": {"url": "http://v/cut"}, "answer": {"afterMs": 5, "text": "abcdefg", "chunkBytes": 3, "everyMs": 10}}]}
             """#)
         let events = peer.request(VendorRequest("GET", "http://v/sse"), id: 1, atNs: 0)
@@ -183,7 +184,8 @@ struct VendorPeerTests {
         var peer = try peer(#"""
             {"ws": [{"when": {}, "script": [{"expect": {"json": {"a": 1}}}, {"close": {"code": 4001, "reason": "enough"}}],
               "on": [{"expect": {"json": {"type": "KeepAlive"}}, "then": []},
-                     {"expect": {"json": {"say": "/(?<text>.*)/"}}, "then": [{"sendAudio": {"msPerCharacter": 10, "text": "{{text}}", "rateHz": 8000, "frameMs": 20, "everyMs": 5}}]}]}]}
+                     {"expect": {"json": {"say": "/(?<text>.*)/"}}, "then": [
+                       {"sendAudio": {"msPerCharacter": 10, "text": "{{text}}", "rateHz": 8000, "frameMs": 20, "everyMs": 5}}]}]}]}
             """#)
         _ = peer.open(VendorRequest("GET", "ws://v/"), id: 1, atNs: 0)
         #expect(peer.message(Array(#"{"type":"KeepAlive"}"#.utf8), isBinary: false, id: 1, atNs: 0) == [])

@@ -199,7 +199,8 @@ extension VendorServices {
         let origin = VendorFailure.origin(of: pending.url)
         let message =
             pending.hasHead
-            ? "the answer of \(origin) was not complete after \(pending.deadlineMs) ms: raise the deadline or ask for less"
+            ? "the answer of \(origin) was not complete after \(pending.deadlineMs) ms: "
+                + "raise the deadline or ask for less"
             : "\(origin) took the request and did not answer in time: look at its load, or raise the deadline"
         call(handle, pending, .done(VendorFailure(code: Int32(VC_E_TIMEOUT), message: message)))
     }
@@ -212,7 +213,7 @@ extension VendorServices {
         for timer in pending.timers { clock.cancel(timer) }
         end(handle, ending, in: &state)
         return [
-            "tell": "cancel", "id": .integer(Int64(pending.id)), "atNs": .integer(Int64(clamping: clock.nowNs)),
+            "ask": "cancel", "id": .integer(Int64(pending.id)), "atNs": .integer(Int64(clamping: clock.nowNs)),
         ]
     }
 

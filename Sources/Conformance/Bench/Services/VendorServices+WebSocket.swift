@@ -75,7 +75,8 @@ extension VendorServices {
         guard Self.isAddress(url, schemes: ["ws", "wss"]) else {
             return refuse("\"\(url)\" is no absolute URL of ws or wss")
         }
-        guard protocols.split(separator: ",").allSatisfy({ OutboundHeaders.isToken(String($0.drop { $0 == " " })) }) else {
+        let names = protocols.split(separator: ",").map { String($0.drop { $0 == " " }) }
+        guard names.allSatisfy(OutboundHeaders.isToken) else {
             return refuse("the subprotocols \"\(protocols)\" are no tokens")
         }
         var headers: OutboundHeaders
@@ -331,7 +332,7 @@ extension VendorServices {
     }
 
     private func gone(_ socket: PendingSocket) -> JSONValue {
-        ["tell": "ws-gone", "id": .integer(Int64(socket.id)), "atNs": .integer(Int64(clamping: clock.nowNs))]
+        ["ask": "ws-gone", "id": .integer(Int64(socket.id)), "atNs": .integer(Int64(clamping: clock.nowNs))]
     }
 
     private func drop(_ handle: vc_handle, _ socket: PendingSocket, _ ending: Ending, _ state: inout State) {

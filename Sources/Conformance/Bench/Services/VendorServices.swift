@@ -111,12 +111,12 @@ public final class VendorServices: @unchecked Sendable {
     /// Puts a fault to the vendor's next answers; see `VendorPeer.arm`.
     public func arm(_ fault: VendorFault, url: String = "", skip: Int = 0, times: Int? = nil) {
         tell([
-            "tell": "fault", "fault": fault.json, "url": .string(url), "skip": .integer(Int64(skip)),
+            "ask": "fault", "fault": fault.json, "url": .string(url), "skip": .integer(Int64(skip)),
             "times": times.map { .integer(Int64($0)) } ?? .null,
         ])
     }
 
-    public func disarm() { tell(["tell": "no-fault"]) }
+    public func disarm() { tell(["ask": "no-fault"]) }
 
     /// What the vendor saw so far.
     public func seen() -> [VendorSighting] {
