@@ -4,11 +4,11 @@ import Conformance
 
 enum ConformCommand: Command {
     static let name = "conform"
-    static let summary = "prove that a plugin keeps the contract, rule by rule"
+    static let summary = "prove that a plugin keeps the contract"
     static let help = Conformance.ConformCommand.help
 
     static func run(_ words: [String]) throws -> Int32 {
         Conformance.ConformCommand().run(
-            words, output: { StandardOutput.write($0) }, errors: { StandardError.write($0) })
+            words, output: { print($0, terminator: "") }, errors: { StandardError.write($0) })
     }
 }
