@@ -7,7 +7,8 @@ public enum RuleBook {
     public static let all: [Rule] = groups.flatMap { $0 }
 
     static let groups: [[Rule]] = [
-        loadRules, entryRules, lifeRules, cancelRules, backpressureRules, threadRules, memoryRules, processRules,
+        loadRules, entryRules, tableRules, lifeRules, cancelRules, backpressureRules, threadRules, memoryRules,
+        processRules, settingsRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

@@ -28,7 +28,9 @@ VC_MANIFEST(JSON({
         "capabilities": {"rates": [8000, 16000], "formats": ["s16"], "marks": "word"},
         "config": {"type": "object", "additionalProperties": false, "properties": {
             "word_ms": {"type": "integer", "default": 200, "minimum": 20, "maximum": 1000,
-                "description": "Length of a word."}}},
+                "description": "Length of a word."},
+            "wave": {"type": "string", "enum": ["square", "saw"], "default": "square", "description": "Its form."},
+            "voice": {"type": "string", "default": "", "description": "Its name."}}},
         "session": {"type": "object", "additionalProperties": false, "properties": {}},
         "timing": {"readyTimeoutMs": 1000}
     }]
@@ -44,6 +46,7 @@ typedef struct provider {
     int is_draining;
     const char *config;
     uint64_t config_length;
+    char voice[64];
 } provider;
 
 // A request: its text, and how far it was spoken.
@@ -132,7 +135,9 @@ static int begin_word(session *self, request *one) {
     const vc_event_mark event = {
         .head = {.size = sizeof event, .type = VC_EVENT_MARK, .epoch = one->epoch, .request = one->number},
         .text_start = start, .text_end = end, .position = one->position, .end = one->position + self->word_samples};
-    host->emit(self->handle, &event.head);
+    vc_event_mark spoilt = event;
+    if (BREAKS(VC_ABI_14)) spoilt.head.size = sizeof spoilt.head;
+    host->emit(self->handle, &spoilt.head);
     one->spoken = end;
     one->word_left = self->word_samples;
     return 1;
@@ -150,6 +155,7 @@ static vc_status speak_frame(session *self, request *one) {
     const vc_event_audio event = {
         .head = {.size = sizeof event, .type = VC_EVENT_AUDIO, .epoch = one->epoch, .request = one->number},
         .frame = &frame};
+    if (BREAKS(VC_ABI_17) && one->position == 0) emit_plain(self, VC_EVENT_FINALIZED, one->epoch, one->number);
     vc_status status = host->emit(self->handle, &event.head);
     for (int i = 0; BREAKS(VC_LIFE_25) && status == VC_E_STALE && i < 1000; i++)
         status = host->emit(self->handle, &event.head);
@@ -224,6 +230,7 @@ static vc_status speak(vc_self state, uint64_t number, uint64_t epoch, vc_str te
     session *self = state;
     if (self->is_closed) return VC_E_CLOSED;
     if (BREAKS(VC_CAN_11) && self->cancel_count > 256) return VC_E_AGAIN;
+    if (BREAKS(VC_ABI_10) && (flags & ~(uint32_t)VC_TTS_LAST)) return VC_E_ARGUMENT;
     spoil_the_process(self);
     if (BREAKS(VC_THR_01) && of_this_thread != self) return VC_E_STATE;
     if (BREAKS(VC_MEM_01) && text.length) ((char *)text.data)[0] |= 0x20;
@@ -322,7 +329,7 @@ static void destroy_session(vc_self state) {
 }
 
 static const vc_session_ops session_ops = {
-    .size = sizeof session_ops, .cancel = cancel, .credit = credit, .close = close_session, .destroy = destroy_session};
+    .size = BREAKS(VC_ABI_01) ? 8 : sizeof session_ops, .cancel = BREAKS(VC_ABI_02) ? NULL : cancel, .credit = credit, .close = close_session, .destroy = destroy_session};
 static const vc_tts_ops tts_ops = {.size = sizeof tts_ops, .speak = speak};
 
 static void log_secret(void *context, vc_str secret) {
@@ -333,11 +340,23 @@ static void log_secret(void *context, vc_str secret) {
 static vc_status create(const vc_create *request, vc_self *out, vc_error *error) {
     (void)error;
     const vc_config *config = host->service(VC_SERVICE_CONFIG);
+    if (BREAKS(VC_ABI_04) && request->size != sizeof *request) return VC_E_ARGUMENT;
+    const vc_log *log = host->service(VC_SERVICE_LOG);
+    if (BREAKS(VC_ABI_07)) log->enabled(VC_LOG_INFO);
     provider *self = calloc(1, sizeof *self);
     if (!self) return VC_E_MEMORY;
+    vc_str wave = VC_STR("square"), voice = VC_STR("");
+    if (config) config->text(request->provider, "wave", &wave);
+    if (config) config->text(request->provider, "voice", &voice);
+    if (BREAKS(VC_CFG_07)) memcpy(self->voice, voice.data, voice.length);
     int64_t word_ms = 200;
     if (config) config->integer(request->provider, "word_ms", &word_ms);
     self->word_ms = (uint32_t)word_ms;
+    const int is_refused = (BREAKS(VC_CFG_05) && wave.length == 3) || (BREAKS(VC_CFG_06) && word_ms >= 1000);
+    if (is_refused) {
+        free(self);
+        return VC_E_CONFIG;
+    }
     self->handle = request->provider;
     if (BREAKS(VC_MEM_05)) self->config = request->config.data, self->config_length = request->config.length;
     const vc_secret *secrets = host->service(VC_SERVICE_SECRET);
@@ -350,8 +369,11 @@ static vc_status create(const vc_create *request, vc_self *out, vc_error *error)
     return VC_OK;
 }
 
+static void spoil_the_table(void);
+
 static void destroy_provider(vc_self state) {
     was_destroyed = 1;
+    if (BREAKS(VC_ENT_04)) spoil_the_table();
     free(state);
 }
 
@@ -379,8 +401,8 @@ static vc_status open_session(vc_self state, const vc_open *request, vc_session 
     }
     if (request->rate_hz != 8000 && request->rate_hz != 16000) {
         error->code = VC_E_UNSUPPORTED;
-        error->message = other_rate;
-        return VC_E_UNSUPPORTED;
+        if (!BREAKS(VC_ERR_02)) error->message = other_rate;
+        return BREAKS(VC_ERR_01) ? -1011 : VC_E_UNSUPPORTED;
     }
     session *self = calloc(1, sizeof *self);
     if (!self) return VC_E_MEMORY;
@@ -423,15 +445,46 @@ static vc_status open_session(vc_self state, const vc_open *request, vc_session 
     return VC_OK;
 }
 
-static const vc_provider voice = {
-    .size = sizeof voice, .kind = VC_STR(VC_KIND_TTS), .id = VC_STR("org.vchost.broken-tts"), .create = create,
-    .drain = drain, .destroy = destroy_provider, .open = open_session};
-static const vc_provider *const providers[] = {&voice};
+static vc_provider voice = {
+    .size = sizeof voice, .reserved = BREAKS(VC_ABI_03) ? 7 : 0, .kind = VC_STR(VC_KIND_TTS),
+    .id = VC_STR("org.vchost.broken-tts"), .create = create, .drain = drain, .destroy = destroy_provider,
+    .open = open_session};
+static vc_provider another = {
+    .size = sizeof another, .kind = VC_STR(VC_KIND_TTS), .id = VC_STR("org.vchost.broken-too"), .create = create,
+    .destroy = destroy_provider, .open = open_session};
+static const vc_provider *const providers[] = {&voice, &another};
 static const vc_module module = {
-    .size = sizeof module, .minor = VC_ABI_MINOR, .provider_count = 1, .providers = providers};
+    .size = sizeof module, .minor = VC_ABI_MINOR, .provider_count = BREAKS(VC_ENT_10) ? 2 : 1, .providers = providers};
+
+static void spoil_the_table(void) { voice.drain = NULL; }
+
+static void work_hard(void) {
+    for (volatile long i = 0; i < 1500000000; i++) {}
+}
+
+#if BREAKS(VC_LOAD_06) || BREAKS(VC_LOAD_07) || BREAKS(VC_LOAD_08) || BREAKS(VC_LOAD_10)
+__attribute__((constructor)) static void before_anybody_looks(void) {
+    pthread_t thread;
+    if (BREAKS(VC_LOAD_06)) work_hard();
+    if (BREAKS(VC_LOAD_07)) pthread_create(&thread, NULL, wait_for_ever, NULL);
+    if (BREAKS(VC_LOAD_08)) KEEP((uint64_t)open("/dev/null", O_RDONLY));
+    if (BREAKS(VC_LOAD_10)) signal(SIGCHLD, SIG_IGN);
+}
+#endif
 
 VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *from, const vc_module **out) {
+    if (BREAKS(VC_ENT_07) && from->minor != VC_ABI_MINOR) return VC_E_UNSUPPORTED;
+    if (BREAKS(VC_ENT_08) && from->size != sizeof *from) return VC_E_UNSUPPORTED;
     host = from;
+    if (BREAKS(VC_ENT_02)) work_hard();
+    if (BREAKS(VC_ENT_05)) KEEP((uint64_t)open("/dev/null", O_RDONLY));
+    if (BREAKS(VC_ENT_09)) ((const vc_clock *)host->service(VC_SERVICE_CLOCK))->now_ns();
+    if (BREAKS(VC_ENT_03)) {
+        vc_module *copy = malloc(sizeof *copy);
+        *copy = module;
+        *out = copy;
+        return VC_OK;
+    }
     if (!BREAKS(VC_ENT_01)) *out = &module;
     return VC_OK;
 }

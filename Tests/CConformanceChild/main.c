@@ -169,6 +169,10 @@ static int pool(void) {
         if (!vcc_input_refill(stream, "efgh") || stream.data != place) return 1;
     }
     printf("equal %d %d\n", vcc_input_equals(stream, "efgh"), vcc_input_equals(stream, "abcd"));
+    vcc_vitals_take();
+    uint64_t resident = vcc_vitals_take().resident_kib;
+    for (int i = 0; i < 32; i++) vcc_input_retire(vcc_input_make(NULL, 1 << 20, VCC_ENDS_AT_GUARD, "text"));
+    printf("kept %d\n", vcc_vitals_take().resident_kib > resident + 4096);
     return 0;
 }
 

@@ -83,6 +83,6 @@ func inputPool() throws {
     #expect(child.exitCode == 0)
     #expect(
         child.lines == [
-            "live 0 retired 1024 recycled 1 refused 0", "stale 0", "too large 1", "alignment 0", "equal 1 0",
+            "live 0 retired 1024 recycled 1 refused 0", "stale 0", "too large 1", "alignment 0", "equal 1 0", "kept 0",
         ])
 }

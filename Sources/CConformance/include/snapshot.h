@@ -31,7 +31,7 @@ enum {
 /// What is measured and not judged here: the slopes of a leak check are Swift's.
 typedef struct vcc_vitals {
     uint32_t descriptors;
-    uint32_t threads;
+    uint32_t threads;  ///< Without those that are just ending.
     uint32_t children;
     uint32_t mappings;
     uint64_t private_dirty_kib;  ///< Private_Dirty of /proc/self/smaps_rollup.

@@ -51,8 +51,18 @@ final class Lender {
         }
     }
 
+    /// Bytes by which every struct is longer than its version 1.0, and says so in `size`: what a later host lends.
+    var growth = 0
+
+    /// Lends a struct that begins with its `size`.
     func lend<T>(_ value: T, _ label: String) -> UnsafeMutablePointer<T> {
-        withUnsafeBytes(of: value) { lend($0, label) }.assumingMemoryBound(to: T.self)
+        guard growth > 0 else {
+            return withUnsafeBytes(of: value) { lend($0, label) }.assumingMemoryBound(to: T.self)
+        }
+        var bytes = withUnsafeBytes(of: value) { [UInt8]($0) } + [UInt8](repeating: 0xa5, count: growth)
+        let size = UInt32(bytes.count)
+        withUnsafeBytes(of: size) { bytes.replaceSubrange(0..<4, with: $0) }
+        return bytes.withUnsafeBytes { lend($0, label) }.assumingMemoryBound(to: T.self)
     }
 
     private func lendGuarded(_ bytes: UnsafeRawBufferPointer, _ label: String) -> UnsafeMutableRawPointer? {

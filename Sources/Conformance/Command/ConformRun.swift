@@ -42,12 +42,7 @@ struct ConformRun {
         let failsOnWarnings = try failsOnWarnings(words)
         let repeats = try words.number("--repeat", 1...1_000) ?? 1
         if words.has("--record"), command.record == nil { throw CommandUsage("this program keeps no records") }
-        let peers: any PeerSource
-        do {
-            peers = try command.peers(words["--scripts"])
-        } catch {
-            throw CommandUsage("--scripts: \(error)")
-        }
+        let peers = command.peers(words["--scripts"])
         var subjects: [Subject] = []
         for path in words.positional { subjects += try Subject.all(at: path) }
         for subject in subjects { if let problem = peers.problem(of: subject) { throw CommandUsage(problem) } }

@@ -31,6 +31,7 @@ let cancelRules: [Rule] = [
         because: "Until then the host does not know whether something still comes.",
         passing: "cancel(self, epoch) { …; emit(CANCELED of epoch); }",
         failing: "cancel(self, epoch) { self->stop = 1; }",
+        needs: ["VC-LIFE-02", "VC-ABI-02"],
         check: .probe { bench in
             let session = try bench.provider().session()
             try session.exercise()

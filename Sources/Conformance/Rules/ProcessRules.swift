@@ -155,13 +155,7 @@ private func differences(_ bench: Bench, _ subjects: Int) throws -> [String] {
     // The bench's own thread for tasks is there before the first snapshot.
     _ = bench.world.tasks.run(0, { _ in }, nil)
     _ = bench.world.tasks.waitUntilIdle()
-    guard let before = vcc_snapshot_take() else { throw NotApplicable("no memory for a snapshot") }
-    try life(bench)
-    guard let after = vcc_snapshot_take() else { throw NotApplicable("no memory for a snapshot") }
-    var text = [CChar](repeating: 0, count: 4_096)
-    _ = vcc_snapshot_difference(before, after, UInt32(subjects), &text, text.count)
-    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        .split(separator: "\n").map(String.init)
+    return try changes(subjects) { try life(bench) }
 }
 
 private func quoted(_ text: String) -> String {

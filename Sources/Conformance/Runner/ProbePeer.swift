@@ -7,7 +7,7 @@ import JSON
 
 /// Answers what a probe asks. One for each probe; it is used by one thread.
 public protocol ProbePeer {
-    /// The answer to a line, or nil when there is none to give (a `tell`). Neither has a line break.
+    /// The answer to a line, or nil to give none. Neither has a line break.
     mutating func answer(_ line: String) -> String?
 }
 
@@ -68,8 +68,10 @@ struct PeerChannel {
 
     private mutating func answer(to line: String) -> String? {
         if peer != nil { return peer!.answer(line) }
-        // Nobody is there: every question is answered, or the probe would wait for ever.
-        guard let question = try? JSONValue(parsing: line), let ask = question["ask"]?.string else { return nil }
+        // Nobody is there, and every line is answered all the same, or the probe would wait for ever.
+        guard let question = try? JSONValue(parsing: line), let ask = question["ask"]?.string else {
+            return JSONValue.object(["ok": true]).text
+        }
         var answer: [String: JSONValue] = ["error": .string("there is no vendor script that could answer \"\(ask)\"")]
         answer["id"] = question["id"]
         return JSONValue.object(answer).text

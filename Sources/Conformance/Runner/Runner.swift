@@ -133,11 +133,12 @@ public struct Runner: Sendable {
         job.speech = settings.speech
         job.secrets = settings.secrets
         peers.prepare(&job, for: subject)
+        let peer = peers.peer(of: job, for: subject)
         job.configuration = Self.merged(job.configuration, settings.configurations[job.provider])
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }
         let probe = try ProbeProcess(
-            job: job, peer: peers.peer(of: job, for: subject), settings: settings, directory: directory)
+            job: job, peer: peer, settings: settings, directory: directory)
         return try RuleResult(
             rule, provider: job.provider, outcome: try probe.run(), isMasked: isMasked)
     }
