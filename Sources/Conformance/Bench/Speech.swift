@@ -34,6 +34,19 @@ extension Bench {
     /// Digital silence.
     public func silence(rateHz: Int, ms: Int) -> [Int16] { [Int16](repeating: 0, count: rateHz * ms / 1_000) }
 
+    /// White noise of that level, the same in every run of the rule.
+    public func noise(rateHz: Int, ms: Int, levelDBFS: Double) -> [Int16] {
+        var numbers = SeededRandom(seed: job.seed)
+        // Of evenly spread numbers the root of the mean square is the largest one over the root of three.
+        let peak = min(32_767, 32_768 * pow(10, levelDBFS / 20) * 3.0.squareRoot())
+        return (0..<rateHz * ms / 1_000).map { _ in Int16(Double.random(in: -peak...peak, using: &numbers)) }
+    }
+
+    /// A tone.
+    public func tone(rateHz: Int, ms: Int, hertz: Double, amplitude: Double = 8_000) -> [Int16] {
+        (0..<rateHz * ms / 1_000).map { Int16(amplitude * sin(2 * .pi * hertz * Double($0) / Double(rateHz))) }
+    }
+
     private func recording(rateHz: Int) -> [Int16]? {
         guard hasRecording, let file = fopen(job.speech, "rb") else { return nil }
         defer { fclose(file) }
