@@ -96,7 +96,7 @@ let package = Package(
     products: [.executable(name: "vchost", targets: ["Host"])] + plugins.map(\.product),
     targets: [
         // The contract, and the C that Swift cannot do without.
-        .target(name: "PluginABI"),
+        .target(name: "PluginABI", exclude: ["abi.toml"]),
         .target(name: "CPlatform"),
         cLibrary("Cltdl", package: "libltdl-dev"),
         cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),

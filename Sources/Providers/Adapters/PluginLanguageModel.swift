@@ -99,7 +99,7 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
                 withStr(tools) { tools in
                     withStr(options) { options in
                         var request = vc_llm_request(
-                            size: UInt32(MemoryLayout<vc_llm_request>.size),
+                            size: sizeOnTheLine(vc_llm_request.self),
                             flags: speculative ? UInt32(VC_LLM_SPECULATIVE) : 0,
                             request: ticket.request, epoch: ticket.epoch, messages: messages, tools: tools,
                             options: options)

@@ -161,7 +161,7 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
         _ samples: UnsafeBufferPointer<Int16>, at position: UInt64, _ theirs: vc_self?, capturedNs: UInt64
     ) -> Bool {
         var frame = vc_frame(
-            size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+            size: sizeOnTheLine(vc_frame.self), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
             channels: 1,
             samples: UInt32(samples.count), flags: isDiscontinuous ? UInt32(VC_FRAME_DISCONTINUITY) : 0,
             sequence: sequence,

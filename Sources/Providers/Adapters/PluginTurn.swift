@@ -63,7 +63,7 @@ final class PluginTurn: TurnSession, PluginSessionDelegate, @unchecked Sendable 
             let isTaken = session.ask("push", samples: piece.count) { theirs in
                 piece.withUnsafeBufferPointer { buffer in
                     var frame = vc_frame(
-                        size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16),
+                        size: sizeOnTheLine(vc_frame.self), format: UInt32(VC_FORMAT_S16),
                         rate_hz: UInt32(rateHz),
                         channels: 1, samples: UInt32(buffer.count), flags: 0, sequence: number, position: from,
                         captured_ns: hostClockNs(), epoch: 0, data: UnsafeRawPointer(buffer.baseAddress),

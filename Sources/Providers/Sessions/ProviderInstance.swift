@@ -106,7 +106,7 @@ public final class ProviderInstance: @unchecked Sendable {
         let status = withStr(name) { name in
             withStr(configuration.text) { config in
                 var request = vc_create(
-                    size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
+                    size: sizeOnTheLine(vc_create.self), reserved: 0, provider: object.handle, name: name,
                     config: config)
                 let creating = SlowCalls(faults: faults, limitMs: limits.slowCreateMs)
                 return object.control {
@@ -299,6 +299,6 @@ public final class ProviderInstance: @unchecked Sendable {
 
 func emptyError() -> vc_error {
     var error = vc_error()
-    error.size = UInt32(MemoryLayout<vc_error>.size)
+    error.size = sizeOnTheLine(vc_error.self)
     return error
 }
