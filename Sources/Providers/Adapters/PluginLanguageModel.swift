@@ -52,7 +52,8 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
     // MARK: LanguageModelSession
 
     func request(_ request: LanguageModelRequest) {
-        session.raiseEpoch(to: request.ticket.epoch)
+        // Told already, unless the epoch began while the session was being opened.
+        session.cancel(olderThan: request.ticket.epoch)
         open.withLock { open in
             open = open.filter { $0.value.ticket.epoch >= request.ticket.epoch }
             if open.count >= Self.openMax, let oldest = open.keys.min() { open[oldest] = nil }

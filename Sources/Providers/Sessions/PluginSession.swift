@@ -267,9 +267,9 @@ final class PluginSession: @unchecked Sendable {
     /// False when it was as high already.
     @discardableResult
     func raiseEpoch(to epoch: UInt64) -> Bool {
-        let (_, original) = object.epoch.max(epoch, ordering: .acquiringAndReleasing)
-        if original < epoch { HostTable.watch.epochRaised(object) }
-        return original < epoch
+        let before = object.epoch.max(epoch, ordering: .acquiringAndReleasing).oldValue
+        if before < epoch { HostTable.watch.epochRaised(object) }
+        return before < epoch
     }
 
     func credit(events: UInt32, bytes: UInt64) {

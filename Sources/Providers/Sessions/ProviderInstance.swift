@@ -289,6 +289,16 @@ public final class ProviderInstance: @unchecked Sendable {
         }
     }
 
+    /// What a session is opened with: checked by the manifest's `session` schema, defaults filled in.
+    func sessionConfiguration(_ settings: JSONValue = [:]) throws(ProviderFailure) -> JSONValue {
+        do throws(ConfigurationError) {
+            return try declaration.session.validate(settings)
+        } catch {
+            throw ProviderFailure(
+                code: .configuration, retryable: false, message: "session settings of \(name): \(error)")
+        }
+    }
+
     var kindOps: UnsafeRawPointer? { table.kind_ops }
 
     /// Measures a VC_CONTROL call.

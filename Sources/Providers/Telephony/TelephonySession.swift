@@ -67,6 +67,7 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
         request.call = call
         request.tenant = tenant
         request.rateHz = rateHz
+        request.configuration = try instance.sessionConfiguration()
         adapter.session = try withOpen(leg) { open throws(ProviderFailure) in
             request.kind = UnsafeRawPointer(open)
             return try PluginSession.open(instance, request, delegate: adapter)
