@@ -27,7 +27,7 @@ SWIFT = """\
 
 extension ABIHistory {
     /// Of the headers in this tree.
-    static let headers = ABIHistory(
+    public static let headers = ABIHistory(
         sizes: [
 %s
         ],

@@ -5,7 +5,7 @@
 
 extension ABIHistory {
     /// Of the headers in this tree.
-    static let headers = ABIHistory(
+    public static let headers = ABIHistory(
         sizes: [
             "vc_clock": [(0, 24)],
             "vc_config": [(0, 40)],

@@ -10,7 +10,7 @@
 
 import PluginABI
 
-struct ABIHistory: Sendable {
+public struct ABIHistory: Sendable {
     /// Bytes of each struct that can grow, oldest version first; a version that changed nothing has no entry.
     let sizes: [String: [(minor: Int, bytes: Int)]]
     /// Each service's table, and the version that brought it.
@@ -22,13 +22,13 @@ struct ABIHistory: Sendable {
     }
 
     /// Bytes of the struct in a version; nil when it was not there yet, or cannot grow.
-    func bytes(of name: String, in minor: Int) -> Int? { sizes[name]?.last { $0.minor <= minor }?.bytes }
+    public func bytes(of name: String, in minor: Int) -> Int? { sizes[name]?.last { $0.minor <= minor }?.bytes }
 
     /// A service's table as a host of that version would hand it out: nil before the service was there, the table
     /// itself where it had its present size, and else a copy that says the older size and is empty behind it.
     ///
     /// A copy lives as long as the process, as the contract promises of tables; so each is made once.
-    func service(_ id: String, _ table: UnsafeRawPointer, in minor: Int) -> UnsafeRawPointer? {
+    public func service(_ id: String, _ table: UnsafeRawPointer, in minor: Int) -> UnsafeRawPointer? {
         guard let known = services[id] else { return table }
         guard known.minor <= minor, let bytes = bytes(of: known.table, in: minor) else { return nil }
         return truncated(table, to: bytes)

@@ -70,7 +70,7 @@ public enum HostTable {
 }
 
 /// What the host writes into the `size` of a struct that it hands to a plugin: that of the version which it plays.
-func sizeOnTheLine<Struct>(_ type: Struct.Type) -> UInt32 {
+public func sizeOnTheLine<Struct>(_ type: Struct.Type) -> UInt32 {
     let bytes = MemoryLayout<Struct>.size
     guard HostTable.isPlaying.load(ordering: .relaxed) else { return UInt32(bytes) }
     return HostTable.playing.withLock { UInt32($0?.history.bytes(of: "\(type)", in: $0!.minor) ?? bytes) }
