@@ -178,6 +178,11 @@ static void give_back(void *stack) {
 static void make_stack_key(void) { pthread_key_create(&stack_key, give_back); }
 
 bool vcc_crash_adopt_thread(void) {
+    // A fault whose signal is blocked, perhaps by whoever started this process, kills without a word.
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (int i = 0; i < CRASH_SIGNALS; i++) sigaddset(&ours, crash_signals[i]);
+    pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
     pthread_once(&stack_key_once, make_stack_key);
     if (pthread_getspecific(stack_key) != NULL) return true;
     void *stack = mmap(

@@ -138,6 +138,8 @@ bool vcc_input_retire(vcc_input input) {
     slot->state = RETIRED;
     slot->retired_at = ++retirements;
     pthread_mutex_unlock(&lock);
+    // Its addresses are kept and its memory is not, or a thousand long texts would be a thousand times their size.
+    if (slot->usable > (64 << 10)) madvise(usable_pages(slot), slot->usable, MADV_DONTNEED);
     return mprotect(usable_pages(slot), slot->usable, PROT_NONE) == 0;
 }
 

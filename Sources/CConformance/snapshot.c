@@ -143,12 +143,13 @@ static void add_thread(vcc_snapshot *snapshot, uint64_t id, int directory) {
     if (fields == NULL) return;
     for (int skipped = 0; skipped < 7 && fields != NULL; skipped++) fields = strchr(fields + 1, ' ');
     uint64_t flags = fields != NULL ? strtoull(fields, NULL, 10) : 0;
-    snapshot->vitals.threads++;
+    bool is_ending = (flags & 0x4) != 0;  // PF_EXITING, include/linux/sched.h
+    if (!is_ending) snapshot->vitals.threads++;
     if (snapshot->thread_count == THREADS_MAX) return;
     vcc_thread *thread = &snapshot->threads[snapshot->thread_count++];
     *thread = (vcc_thread){0};
     thread->id = (int32_t)id;
-    thread->is_ending = (flags & 0x4) != 0;  // PF_EXITING, include/linux/sched.h
+    thread->is_ending = is_ending;
     make_path(path, sizeof path, "/proc/self/task/", id, "/status");
     read_text(path, text, sizeof text);
     thread->blocked = number_after(text, "SigBlk:\t", 16);

@@ -7,7 +7,9 @@ public enum RuleBook {
     public static let all: [Rule] = groups.flatMap { $0 }
 
     static let groups: [[Rule]] = [
-        loadRules, entryRules, lifeRules,
+        loadRules, entryRules, tableRules, lifeRules, cancelRules, backpressureRules, threadRules, memoryRules,
+        processRules, settingsRules,
+        // The kinds.
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
         textToSpeechRules, textToSpeechAudioRules, textToSpeechMarkRules,

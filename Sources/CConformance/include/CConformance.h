@@ -10,6 +10,7 @@
 #include "crash.h"
 #include "guarded.h"
 #include "snapshot.h"
+#include "supervise.h"
 #include "watch.h"
 
 #endif

@@ -16,8 +16,9 @@
 /// loaded. False with errno.
 bool vcc_crash_install(void);
 
-/// Gives the calling thread an alternate stack, without which a stack overflow on it dies unexplained. Once for each
-/// driver thread, at its start; it is given back when the thread ends. False with errno.
+/// Gives the calling thread an alternate stack, without which a stack overflow on it dies unexplained. It also
+/// unblocks our signals, because a fault whose signal is blocked kills without a word. Once for each driver thread, at
+/// its start; it is given back when the thread ends. False with errno.
 bool vcc_crash_adopt_thread(void);
 
 /// Tells the handler which addresses are the plugin's, from its dlopen handle, so that a crash inside it is reported

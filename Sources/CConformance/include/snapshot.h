@@ -14,7 +14,7 @@
 enum {
     VCC_DESCRIPTORS = 1u << 0,       ///< Opened, closed, exchanged for another file, flags changed.
     VCC_THREADS_LEFT = 1u << 1,      ///< Threads that were not there before. One that is just ending does not count.
-    VCC_SIGNAL_HANDLERS = 1u << 2,   ///< Dispositions of all 64 signals.
+    VCC_SIGNAL_HANDLERS = 1u << 2,   ///< Dispositions of all signals but the C library's own two.
     VCC_SIGNAL_MASK = 1u << 3,       ///< Of the thread that took the snapshots.
     VCC_ENVIRONMENT_CHANGED = 1u << 4,  ///< By name; values are never told, they may be secret.
     VCC_DIRECTORY = 1u << 5,         ///< The current directory.
@@ -31,7 +31,7 @@ enum {
 /// What is measured and not judged here: the slopes of a leak check are Swift's.
 typedef struct vcc_vitals {
     uint32_t descriptors;
-    uint32_t threads;
+    uint32_t threads;  ///< Without those that are just ending.
     uint32_t children;
     uint32_t mappings;
     uint64_t private_dirty_kib;  ///< Private_Dirty of /proc/self/smaps_rollup.
@@ -60,8 +60,8 @@ typedef struct vcc_snapshot vcc_snapshot;
 vcc_snapshot *_Nullable vcc_snapshot_take(void);
 void vcc_snapshot_free(vcc_snapshot *_Nullable snapshot);
 
-/// The vitals alone, for slopes: a snapshot that is kept is a mapping of its own, which the next one would find. Call it
-/// once before the first measurement, so that its own memory is there.
+/// The vitals alone, for slopes: a snapshot that is kept is a mapping of its own, which the next one would find. Call
+/// it once before the first measurement, so that its own memory is there.
 vcc_vitals vcc_vitals_take(void);
 
 vcc_vitals vcc_snapshot_vitals(const vcc_snapshot *_Nonnull snapshot);

@@ -22,8 +22,10 @@ public final class Bench {
     /// As `dlopen` gave it.
     private(set) var library: UnsafeMutableRawPointer?
     /// The host as the plugin sees it; a rule may change it before `enter`.
-    let host: UnsafeMutablePointer<vc_host>
+    private(set) var host: UnsafeMutablePointer<vc_host>
     let kind: PluginKind
+    /// Synthetic speech by its rate: made once.
+    var buzz: [Int: [Int16]] = [:]
     /// Lines for the report that are no breach: what was measured.
     private(set) var notes: [(String, String)] = []
 
@@ -35,6 +37,7 @@ public final class Bench {
         world = World(job: job)
         world.secretNames = Set(subject.manifest?.secrets ?? [])
         World.current = world
+        VendorServices.attach(to: world)
         host = .allocate(capacity: 1)
         host.initialize(
             to: vc_host(
@@ -61,6 +64,16 @@ public final class Bench {
         }
         entry = unsafeBitCast(symbol, to: vc_plugin_entry_fn.self)
         return handle
+    }
+
+    /// Makes the host's table as long as a later version's, with nonsense in what is new.
+    func growHost(by count: Int) {
+        let raw = UnsafeMutableRawPointer.allocate(byteCount: MemoryLayout<vc_host>.size + count, alignment: 8)
+        memset(raw, 0xa5, MemoryLayout<vc_host>.size + count)
+        let grown = raw.bindMemory(to: vc_host.self, capacity: 1)
+        grown.pointee = host.pointee
+        grown.pointee.size += UInt32(count)
+        host = grown
     }
 
     /// Loads, and calls the entry function.

@@ -71,13 +71,15 @@ extension BenchSession {
     // MARK: Text to speech
 
     @discardableResult
-    public func speak(_ request: UInt64, _ text: String, last: Bool = true, epoch: UInt64? = nil) -> vc_status {
+    public func speak(
+        _ request: UInt64, _ text: String, last: Bool = true, epoch: UInt64? = nil, flags: UInt32? = nil
+    ) -> vc_status {
         guard let speak = kindOps?.assumingMemoryBound(to: vc_tts_ops.self).pointee.speak else {
             return vc_status(VC_E_UNSUPPORTED)
         }
         let lent = bench.lender.lend(text, "text")
         let status = world.call("speak request=\(request)") {
-            speak(theirs, request, epoch ?? self.epoch, lent, last ? UInt32(VC_TTS_LAST) : 0)
+            speak(theirs, request, epoch ?? self.epoch, lent, flags ?? (last ? UInt32(VC_TTS_LAST) : 0))
         }
         bench.lender.takeBack()
         return status

@@ -1,6 +1,7 @@
 // The probe: a process that serves one rule and is thrown away.
 //
-// It reads its job, runs the rule's check and writes a verdict; what the verdict is worth, the runner decides. Nothing but `done` at the end counts as an end: a plugin that exits with status 0 has not passed.
+// It reads its job, runs the rule's check and writes a verdict; what the verdict is worth, the runner decides. Nothing
+// but `done` at the end counts as an end: a plugin that exits with status 0 has not passed.
 
 import CConformance
 import Glibc
@@ -18,7 +19,10 @@ public enum ConformProbe {
         guard let line = PeerWire.readLine(), let job = Job(line) else { _exit(64) }
         prepareProcess()
         let subject = Subject(reading: job)
-        guard let rule = RuleBook.rule(job.rule) else { _exit(65) }
+        guard
+            let rule = RuleBook.rule(job.rule)
+                ?? OwnScenario.rule(job.rule, scripts: job.scripts, provider: job.provider)
+        else { _exit(65) }
         let verdict = Verdict(nonce: job.nonce)
         if job.isMasked {
             verdict.done()

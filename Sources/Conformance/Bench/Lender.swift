@@ -51,17 +51,42 @@ final class Lender {
         }
     }
 
+    /// Bytes by which every struct is longer than its version 1.0, and says so in `size`: what a later host lends.
+    var growth = 0
+
+    /// Lends a struct that begins with its `size`.
     func lend<T>(_ value: T, _ label: String) -> UnsafeMutablePointer<T> {
-        withUnsafeBytes(of: value) { lend($0, label) }.assumingMemoryBound(to: T.self)
+        guard growth > 0 else {
+            return withUnsafeBytes(of: value) { lend($0, label) }.assumingMemoryBound(to: T.self)
+        }
+        var bytes = withUnsafeBytes(of: value) { [UInt8]($0) } + [UInt8](repeating: 0xa5, count: growth)
+        let size = UInt32(bytes.count)
+        withUnsafeBytes(of: size) { bytes.replaceSubrange(0..<4, with: $0) }
+        return bytes.withUnsafeBytes { lend($0, label) }.assumingMemoryBound(to: T.self)
     }
 
     private func lendGuarded(_ bytes: UnsafeRawBufferPointer, _ label: String) -> UnsafeMutableRawPointer? {
+        guard guards.contains(.begin) || guards.contains(.end) else { return lendWithMargins(bytes, label) }
         let placement = guards.contains(.begin) ? VCC_BEGINS_AFTER_GUARD : VCC_ENDS_AT_GUARD
         let input = vcc_input_make(bytes.baseAddress, bytes.count, placement, label)
         guard let data = input.data else { return nil }
-        if guards.contains(.readOnly) { vcc_input_protect(input) }
         inputs.append(input)
         return data
+    }
+
+    /// Who reads a little too far must not be caught by a rule that is about something else.
+    private static let margin = 16
+
+    private func lendWithMargins(_ bytes: UnsafeRawBufferPointer, _ label: String) -> UnsafeMutableRawPointer? {
+        let blank = [UInt8](repeating: 0xa5, count: Self.margin)
+        let padded = blank + bytes + blank
+        let input = padded.withUnsafeBytes {
+            vcc_input_make($0.baseAddress, $0.count, VCC_BEGINS_AFTER_GUARD, label)
+        }
+        guard let data = input.data else { return nil }
+        if guards.contains(.readOnly) { vcc_input_protect(input) }
+        inputs.append(input)
+        return data + Self.margin
     }
 
     /// The call returned.

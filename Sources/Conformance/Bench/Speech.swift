@@ -16,10 +16,16 @@ extension Bench {
         if let recorded = recording(rateHz: rateHz), !recorded.isEmpty {
             return (0..<count).map { recorded[$0 % recorded.count] }
         }
-        // Syllables of 200 ms: a buzz of 120 Hz with its harmonics, rising and falling.
-        return (0..<count).map { index in
+        if buzz[rateHz] == nil { buzz[rateHz] = Self.makeBuzz(rateHz: rateHz) }
+        let period = buzz[rateHz]!
+        return (0..<count).map { period[$0 % period.count] }
+    }
+
+    /// A syllable of 200 ms: 120 Hz with its harmonics, rising and falling. The next one continues it without a step.
+    private static func makeBuzz(rateHz: Int) -> [Int16] {
+        (0..<rateHz / 5).map { index in
             let seconds = Double(index) / Double(rateHz)
-            let syllable = abs(sin(.pi * seconds / 0.2))
+            let syllable = sin(.pi * seconds / 0.2)
             let buzz = (1...8).reduce(0.0) { $0 + sin(2 * .pi * 120 * Double($1) * seconds) / Double($1) }
             return Int16(4_000 * syllable * buzz / 2)
         }

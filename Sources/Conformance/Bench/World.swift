@@ -24,6 +24,8 @@ final class BenchObject {
     var gotClosed = false
     /// A rule's own answer to an event; nil from it means the usual one.
     var answer: ((RecordedEvent) -> vc_status?)?
+    /// Where the next `emit` of the object waits.
+    var gate: BenchGate?
     /// Texts that a service lent until the object ends.
     var kept: [UnsafeMutablePointer<CChar>] = []
 
@@ -53,7 +55,13 @@ final class World: @unchecked Sendable {
     let monitor = BenchMonitor()
     var clock = VirtualClock()
     private(set) var objects: [vc_handle: BenchObject] = [:]
-    private(set) var events: [RecordedEvent] = []
+    /// All that was emitted, in order.
+    var events: [RecordedEvent] {
+        monitor.locked { eventsByObject.values.flatMap(\.self).sorted { $0.number < $1.number } }
+    }
+    /// By object, because rules ask for one object's events again and again.
+    private var eventsByObject: [vc_handle: [RecordedEvent]] = [:]
+    private var eventCount = 0
     var logLines: [RecordedLogLine] = []
     /// What the plugin did with a service that the service's header does not allow.
     var misuse: [String] = []
@@ -69,9 +77,8 @@ final class World: @unchecked Sendable {
     let driverThread = pthread_self()
     /// The handle before the next one; far from small integers, which a confused plugin might pass.
     private var latestHandle: vc_handle = 0x7e57_0000_0000_1000
-    /// More events than any rule looks at: the rest is counted.
+    /// More events than any rule looks at: the rest is answered and not kept.
     static let eventsMax = 500_000
-    private(set) var eventsBeyond = 0
 
     init(job: Job) { self.job = job }
 
@@ -153,15 +160,25 @@ final class World: @unchecked Sendable {
     func emit(_ handle: vc_handle, _ event: UnsafePointer<vc_event>) -> vc_status {
         guard event.pointee.size >= UInt32(MemoryLayout<vc_event>.size) else { return vc_status(VC_E_ARGUMENT) }
         var recorded = RecordedEvent(copying: event)
+        if let gate = gate(handle) { gate.pass() }
         return monitor.locked {
             recorded.object = handle
             recorded.atNs = clock.nowNs
             recorded.thread = pthread_self()
             recorded.during = recorded.thread == driverThread ? callInProgress : ""
-            recorded.number = events.count
+            recorded.number = eventCount
             recorded.answer = answer(to: recorded)
-            if events.count < Self.eventsMax { events.append(recorded) } else { eventsBeyond += 1 }
+            eventCount += 1
+            if eventCount <= Self.eventsMax { eventsByObject[handle, default: []].append(recorded) }
             return recorded.answer
+        }
+    }
+
+    /// Where `emit` waits, when a rule wants to know what a plugin holds meanwhile.
+    private func gate(_ handle: vc_handle) -> BenchGate? {
+        monitor.locked {
+            defer { objects[handle]?.gate = nil }
+            return objects[handle]?.gate
         }
     }
 
@@ -189,8 +206,11 @@ final class World: @unchecked Sendable {
     }
 
     func events(of handle: vc_handle) -> [RecordedEvent] {
-        monitor.locked { events.filter { $0.object == handle } }
+        monitor.locked { eventsByObject[handle] ?? [] }
     }
+
+    /// Gives the record's memory back, for rules that measure memory.
+    func forgetEvents() { monitor.locked { eventsByObject = [:] } }
 
     func service(_ id: String) -> UnsafeRawPointer? {
         monitor.locked {
@@ -249,6 +269,15 @@ final class World: @unchecked Sendable {
     }
 
     private static func hasForeignThreads(beside own: Int) -> Bool { threadCount() > own + 1 }
+}
+
+/// The first number of a file of /proc.
+func readProcess(_ path: String, into bytes: inout [UInt8]) -> Int? {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    let count = read(descriptor, &bytes, bytes.count)
+    return Int(String(decoding: bytes.prefix(max(0, count)).prefix { $0 >= 48 && $0 <= 57 }, as: UTF8.self))
 }
 
 /// Threads of this process.
