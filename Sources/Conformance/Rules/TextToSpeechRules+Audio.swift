@@ -133,7 +133,7 @@ let textToSpeechAudioRules: [Rule] = [
         passing: "a peak of -3 dBFS",
         failing: "sample *= 4;",
         check: .probe { bench in
-            let audio = try heard(bench)
+            let audio = try heard(bench).audio
             let clipped = audio.filter { $0 >= 32_767 || $0 <= -32_767 }.count
             guard clipped * 1_000 <= audio.count else {
                 throw Violation(
@@ -147,7 +147,7 @@ let textToSpeechAudioRules: [Rule] = [
         passing: "audio += leading_silence(audio);",
         failing: "a second of silence, as the model made it",
         check: .probe { bench in
-            let spoken = try bench.session().say("One two three four five six seven eight.").needAudio()
+            let spoken = try heard(bench)
             // A hundredth of the loudest: below it nothing is heard beside the line's noise.
             let threshold = (spoken.audio.map { abs(Int($0)) }.max() ?? 0) / 100
             let silent = spoken.audio.prefix { abs(Int($0)) <= threshold }.count
@@ -163,7 +163,7 @@ let textToSpeechAudioRules: [Rule] = [
         passing: "-20 dBFS",
         failing: "-60 dBFS",
         check: .probe { bench in
-            let audio = try heard(bench)
+            let audio = try heard(bench).audio
             let square = audio.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(max(audio.count, 1))
             let levelDBFS = 10 * log10(square / (32_768 * 32_768) + 1e-12)
             bench.note("level, dBFS", "\((levelDBFS * 10).rounded() / 10)")
@@ -188,9 +188,9 @@ private func twoRequests(_ bench: Bench) throws -> [Spoken] {
 }
 
 /// What can be listened to of a sentence, if it is the voice's own.
-private func heard(_ bench: Bench) throws -> [Int16] {
+private func heard(_ bench: Bench) throws -> Spoken {
     guard bench.job.scripts.isEmpty else { throw NotApplicable("its vendor is a script, whose audio is not speech") }
-    let audio = try bench.session().say("One two three four five six seven eight nine ten.").audio
-    guard !audio.isEmpty else { throw NotApplicable("no audio of 16 bit came") }
-    return audio
+    let spoken = try bench.session().say("One two three four five six seven eight nine ten.")
+    guard !spoken.audio.isEmpty else { throw NotApplicable("no audio of 16 bit came") }
+    return spoken
 }
