@@ -25,7 +25,7 @@ public struct SpeechRecording: Sendable, Equatable {
         try self.init(bytes: try Self.read(path))
     }
 
-    /// The samples of a whole file, without the silence in front and behind: rules repeat them for as long as they speak.
+    /// The samples of a whole file, without the silence around them: rules repeat them for as long as they speak.
     init(bytes: [UInt8]) throws(Problem) {
         guard bytes.count >= 12, Self.name(bytes, 0) == "RIFF", Self.name(bytes, 8) == "WAVE" else {
             throw Problem(description: "is no WAV file")

@@ -82,7 +82,8 @@ struct SelfTest: Sendable {
         let broken = Set(corpus.entries.compactMap(\.rule))
         let known = Set(rules.map(\.id))
         let covered = covered ?? known
-        return rules.filter { covered.contains($0.id) && !broken.contains($0.id) }.map { "\($0.id) has no plugin that breaks it" }
+        return rules.map(\.id).filter { covered.contains($0) && !broken.contains($0) }
+            .map { "\($0) has no plugin that breaks it" }
             + broken.subtracting(known).sorted().map { "there is no rule \($0), for which the corpus has a plugin" }
     }
 

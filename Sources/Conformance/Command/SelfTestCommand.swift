@@ -48,7 +48,8 @@ struct SelfTestCommand {
             covered = covered.filter { $0.contains(pattern) }
         }
         let test = SelfTest(
-            corpus: corpus, rules: command.rules, covered: covered, settings: settings, peers: CorpusPeers(corpus, peers: command.peers),
+            corpus: corpus, rules: command.rules, covered: covered, settings: settings,
+            peers: CorpusPeers(corpus, peers: command.peers),
             isFull: words.has("--full"), repeats: try words.number("--repeat", 1...100) ?? 1)
         let bar = command.isTerminal ? ProgressBar(errors) : nil
         let outcome = try test.run(bar?.progress ?? .init())

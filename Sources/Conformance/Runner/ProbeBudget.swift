@@ -2,8 +2,8 @@
 //
 // A busy machine takes nothing from a probe's processor time, so an endless loop is found after the same amount of work
 // whatever else runs, and two runs give the same report. The wall is for those that sleep for ever; it is an order of
-// magnitude above what any rule needs, and where that many processes wait for each processor it is stretched by as much,
-// so that load alone never reaches it.
+// magnitude above what any rule needs, and where a crowd waits for each processor it is stretched by as much, so that
+// load alone never reaches it.
 
 import Glibc
 
@@ -43,8 +43,8 @@ public struct ProbeBudget: Sendable, Equatable {
 
     /// What to do when a probe has used so much.
     ///
-    /// The next look is when the limit could be reached at the earliest, with all `cores` busy. `crowding` is asked when
-    /// the wall was reached.
+    /// The next look is when the limit could be reached at the earliest, with all `cores` busy. `crowding` is asked
+    /// when the wall was reached.
     func step(
         cpuMs used: Int, wallMs passed: Int, cores: Int, crowding: @autoclosure () -> Double = 1
     ) -> Step {
