@@ -5,7 +5,7 @@ import Providers
 
 enum PluginsCommand: Command {
     static let name = "plugins"
-    static let summary = "list the plugins of a directory, or pack a manifest into one"
+    static let summary = "list the plugins of a directory, begin a new one, pack a manifest into one"
     static let help = Providers.PluginsCommand.help
 
     static func run(_ words: [String]) throws -> Int32 {

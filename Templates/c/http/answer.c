@@ -1,0 +1,126 @@
+// The way to the vendor and back. All of it runs as VC_CONTROL of the session, one call at a time, so nothing locks; and
+// the host calls nothing more once a request was cancelled or its epoch is over, so a context can be freed at once.
+
+#include "answer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const vc_host *host;
+static const vc_http *http;
+
+vc_status answer_prepare(const vc_host *the_host, vc_error *error) {
+    host = the_host;
+    http = host->service(VC_SERVICE_HTTP);
+    if (http != NULL) return VC_OK;
+    error->code = VC_E_UNSUPPORTED;
+    error->message = (vc_str)VC_STR("this host does not offer vc.http/1, over which the vendor is asked");
+    return error->code;
+}
+
+vc_status emit_plain(vc_handle session, uint32_t type, uint64_t epoch, uint64_t request) {
+    const vc_event event = { .size = sizeof event, .type = type, .epoch = epoch, .request = request };
+    return host->emit(session, &event);
+}
+
+void answer_fail(answer *a, vc_status code, const char *sentence) {
+    snprintf(a->sentence, sizeof a->sentence, "%s", sentence);
+    a->failure.size = sizeof a->failure;
+    a->failure.code = code;
+    a->is_complete = 1;
+}
+
+vc_status answer_report(const answer *a, uint64_t request, uint64_t epoch) {
+    vc_error error = a->failure;
+    error.message = (vc_str){ a->sentence, strlen(a->sentence) };
+    const vc_event_error event = {
+        .head = { .size = sizeof event, .type = VC_EVENT_ERROR, .epoch = epoch, .request = request }, .error = &error };
+    return host->emit(a->session, &event.head);
+}
+
+// What a status means to the host, which decides by it whether to try again, or elsewhere.
+static void refused(answer *a, uint32_t status) {
+    char sentence[sizeof a->sentence];
+    snprintf(sentence, sizeof sentence, "the server answered with HTTP status %u", status);
+    answer_fail(a, status == 401 || status == 403 ? VC_E_AUTH : status == 429 ? VC_E_QUOTA : VC_E_VENDOR, sentence);
+    a->failure.protocol_status = status;
+    a->failure.retryable = status == 429 || status >= 500;
+}
+
+static void response(void *context, vc_handle exchange, uint32_t status, const vc_field *headers, uint32_t count) {
+    (void)exchange;
+    answer *a = context;
+    if (status == 200) return;
+    refused(a, status);
+    for (uint32_t i = 0; i < count; i++) {
+        const vc_str name = headers[i].name, value = headers[i].value;
+        if (name.length != 11 || strncasecmp(name.data, "retry-after", 11) != 0) continue;
+        uint32_t seconds = 0;
+        for (uint64_t at = 0; at < value.length && seconds < 86400; at++) {
+            if (value.data[at] < '0' || value.data[at] > '9') break;
+            seconds = seconds * 10 + (uint32_t)(value.data[at] - '0');
+        }
+        a->failure.retry_after_ms = seconds * 1000;
+    }
+}
+
+void answer_keep(answer *a, const void *bytes, uint64_t length) {
+    if (a->is_complete || length == 0) return;
+    if (length > ANSWER_BYTES_MAX - a->length) {
+        answer_fail(a, VC_E_VENDOR, "the server's answer is longer than 8 MiB, and was cut off");
+        return;
+    }
+    if (a->length + length > a->capacity) {
+        const uint64_t capacity = 2 * (a->length + length);
+        char *grown = realloc(a->bytes, capacity);
+        if (grown == NULL) {
+            answer_fail(a, VC_E_MEMORY, "there is no memory left for the server's answer");
+            return;
+        }
+        a->bytes = grown, a->capacity = capacity;
+    }
+    memcpy(a->bytes + a->length, bytes, length);
+    a->length += length;
+}
+
+static void data(void *context, vc_handle exchange, vc_str bytes) {
+    (void)exchange;
+    answer *a = context;
+    if (a->is_complete) return; // Of a refusal only the status is of use.
+    vendor_answered(a, bytes);
+    a->received += bytes.length;
+    a->arrived(a->context);
+}
+
+static void done(void *context, vc_handle exchange, const vc_error *error) {
+    (void)exchange;
+    answer *a = context;
+    a->exchange = 0;
+    if (error != NULL && !a->is_complete) {
+        char sentence[sizeof a->sentence];
+        snprintf(sentence, sizeof sentence, "%.*s", (int)error->message.length, error->message.data);
+        answer_fail(a, error->code, sentence);
+        a->failure.retryable = error->retryable;
+    }
+    a->is_complete = 1;
+    a->arrived(a->context); // May free `a`.
+}
+
+static const vc_http_events events = { .size = sizeof events, .response = response, .data = data, .done = done };
+
+void answer_ask(answer *a, const vc_http_request *request) {
+    const vc_status status = http->start(a->session, request, &events, a, &a->exchange);
+    if (status == VC_OK) return;
+    a->exchange = 0;
+    answer_fail(a, status, status == VC_E_AGAIN ? "32 requests of this session are under way already"
+                                                : "the request could not be sent: is `url` an http or https address?");
+    a->failure.retryable = status == VC_E_AGAIN;
+}
+
+void answer_drop(answer *a) {
+    if (a->exchange != 0) http->cancel(a->exchange);
+    free(a->bytes);
+    a->exchange = 0, a->bytes = NULL, a->length = a->capacity = 0;
+}
