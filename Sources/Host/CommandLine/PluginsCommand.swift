@@ -9,7 +9,7 @@ enum PluginsCommand: Command {
     static let help = Providers.PluginsCommand.help
 
     static func run(_ words: [String]) throws -> Int32 {
-        Providers.PluginsCommand(directory: "plugins.d").run(
+        Providers.PluginsCommand(directory: Installation.own.plugins).run(
             words, output: { print($0, terminator: "") }, errors: { StandardError.write($0) })
     }
 }

@@ -10,6 +10,9 @@ public struct Installation: Sendable {
     public let templates: String
     /// The directory with vchost-plugin.pc.
     public let pkgConfig: String
+    /// Where plugins are when nobody says it: the installation's directory, or `plugins.d` of the current one for a
+    /// host that is run where it was built.
+    public let plugins: String
 
     /// Of the running executable.
     public static let own = Installation(executable: realpath("/proc/self/exe", nil).map { path in
@@ -25,8 +28,10 @@ public struct Installation: Sendable {
         guard access(installed, R_OK) != 0 else {
             templates = installed
             pkgConfig = "\(prefix)/lib/pkgconfig"
+            plugins = "\(prefix)/lib/vchost/plugins.d"
             return
         }
+        plugins = "plugins.d"
         while folder != "/", access("\(folder)/Templates/vchost-plugin.pc", R_OK) != 0 { folder = Self.parent(folder) }
         guard folder != "/" else {
             templates = installed

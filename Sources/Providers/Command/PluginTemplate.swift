@@ -60,7 +60,6 @@ struct PluginTemplate {
     ///
     /// - Parameter pkgConfig: The directory with vchost-plugin.pc, written into the Makefile.
     func write(plugin name: String, to folder: String, pkgConfig: String) throws(TemplateProblem) -> [String] {
-        try Self.check(name)
         if let present = directoryEntries(folder), !present.isEmpty {
             throw TemplateProblem(sentence: "\(folder) is not empty; name another directory with --directory")
         }
@@ -111,7 +110,8 @@ struct PluginTemplate {
         }
     }
 
-    private static func check(_ name: String) throws(TemplateProblem) {
+    /// Throws unless `name` can name a file, an identifier and a part of an id.
+    static func check(_ name: String) throws(TemplateProblem) {
         let isPlain = name.utf8.allSatisfy { byte in
             (97...122).contains(byte) || (48...57).contains(byte) || byte == 45
         }

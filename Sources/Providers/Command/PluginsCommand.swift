@@ -87,6 +87,7 @@ public struct PluginsCommand: Sendable {
         }
         let folder = options["--directory"] ?? name
         do throws(TemplateProblem) {
+            try PluginTemplate.check(name)
             let template = try PluginTemplate(
                 kind: kind, language: language, in: options["--templates"] ?? Installation.own.templates)
             let files = try template.write(plugin: name, to: folder, pkgConfig: Installation.own.pkgConfig)

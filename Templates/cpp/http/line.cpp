@@ -183,6 +183,12 @@ std::string Settings::text(const char *key) const {
     return std::string(borrow(value));
 }
 
+int64_t Settings::integer(const char *key, int64_t otherwise) const {
+    const auto *config = static_cast<const vc_config *>(host->service(VC_SERVICE_CONFIG));
+    int64_t value = otherwise;
+    return config != nullptr && config->integer(provider, key, &value) == VC_OK ? value : otherwise;
+}
+
 static vc_status create(const vc_create *request, vc_self *self, vc_error *error) {
     // The host reads it as soon as we have returned. Never destroyed: a plugin has no business at the process's end.
     static std::string &last = *new std::string;

@@ -125,6 +125,7 @@ class Settings {
 public:
     explicit Settings(vc_handle provider) : provider(provider) {}
     std::string text(const char *key) const;
+    int64_t integer(const char *key, int64_t otherwise) const;
 
 private:
     vc_handle provider;

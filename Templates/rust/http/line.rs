@@ -279,6 +279,14 @@ impl Settings {
         if status != VC_OK { return None }
         Some(String::from_utf8_lossy(unsafe { borrow(value) }).into_owned())
     }
+
+    #[allow(dead_code)]
+    pub fn integer(&self, key: &str) -> Option<i64> {
+        let key = CString::new(key).ok()?;
+        let mut value = 0;
+        let status = unsafe { (service::<vc_config>(VC_SERVICE_CONFIG)?.integer)(self.0, key.as_ptr(), &mut value) };
+        if status == VC_OK { Some(value) } else { None }
+    }
 }
 
 /// The sentence of the last refusal: the host reads it as soon as `create` has returned.
