@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 //
-// PluginKit for plugins that are built outside of vchost's own tree. It is compiled with the plugin, by the plugin's own
-// toolchain, and linked into it: so neither has to be the host's.
+// PluginKit for plugins that are built outside of vchost's own tree. It is compiled with the plugin, by the plugin's
+// own toolchain, and linked into it: so neither has to be the host's.
 
 import PackageDescription
 

@@ -16,7 +16,7 @@ enum CallCommand: Command {
         Option("--sounds", "DIRECTORY", "where the script's sounds are"),
         Option("--record", "OUT.wav", "both sides: the agent left, the caller right"),
         Option("--watch", "SOCKET", "the host's events_socket, for transcript and waterfall"),
-        Option("--plugins", "DIRECTORY", "where the SIP plugin is; plugins.d, or where they are installed"),
+        Option("--plugins", "DIRECTORY", "where the SIP plugin is; plugins.d, or those installed"),
         Option("--ring", "SECONDS", "give up without an answer after this time; 20"),
         Option("--json", "one JSON object at the end instead of text as it comes"),
     ]

@@ -11,7 +11,7 @@ enum ConfigCommand: Command {
 
     private static let options = [
         Option("--config", "FILE", "the configuration; vchost.ini when it is not given and exists"),
-        Option("--plugins", "DIRECTORY", "the plugins whose manifests type their sections; plugins.d, or where they are installed"),
+        Option("--plugins", "DIRECTORY", "the plugins whose manifests type it; plugins.d, or those installed"),
         Option("--json", "for programs"),
     ]
 

@@ -1,7 +1,7 @@
 // A new plugin's folder, put together from parts.
 //
-// One folder for each of six kinds and four languages would be 24 copies of nearly the same: a manifest says the same in
-// every language, and a Makefile the same for every kind. So there are parts, and a folder is the sum of those that
+// One folder for each of six kinds and four languages would be 24 copies of nearly the same: a manifest says the same
+// in every language, and a Makefile the same for every kind. So there are parts, and a folder is the sum of those that
 // apply, later ones over earlier ones:
 //
 //     kinds/KIND  →  LANGUAGE/every  →  LANGUAGE/http (kinds whose templates ask a server)  →  LANGUAGE/KIND

@@ -1,5 +1,5 @@
-// `vchost plugins`: what is in the directory, what is wrong with it, how a new one begins, and how a manifest gets into a
-// file.
+// `vchost plugins`: what is in the directory, what is wrong with it, how a new one begins, and how a manifest gets into
+// a file.
 
 import Glibc
 import JSON

@@ -1,5 +1,5 @@
-// The way to the vendor and back. All of it runs as VC_CONTROL of the session, one call at a time, so nothing locks; and
-// the host calls nothing more once a request was cancelled or its epoch is over, so a context can be freed at once.
+// The way to the vendor and back. All of it runs as VC_CONTROL of the session, one call at a time, so nothing locks;
+// and the host calls nothing more once a request was cancelled or its epoch is over, so a context can be freed at once.
 
 #include "answer.h"
 

@@ -1,8 +1,8 @@
 // plugin-name: a language model that is a server. This file keeps the contract; what is asked of whom is in vendor.c.
 //
 // Each question is one request to the server; several may be under way. Text goes to the host as it comes, never cut
-// within a character. What the host has no room for waits, and `credit` goes on with it. There is no thread and no lock:
-// all but `cancel` is VC_CONTROL, one call at a time, answers of the server included.
+// within a character. What the host has no room for waits, and `credit` goes on with it. There is no thread and no
+// lock: all but `cancel` is VC_CONTROL, one call at a time, answers of the server included.
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@
 
 #include "vendor.h"
 
-/// More than a minute without a pause is a radio; of it only the last minute is kept. Below the level there is no voice.
+/// More than a minute without a pause is a radio: of it only the last minute is kept. Below QUIET there is no voice.
 enum { SECONDS_MAX = 60, QUESTIONS_MAX = 16, QUIET = 200, STILL_COMING = 1 };
 
 static const vc_host *host;
@@ -50,7 +50,8 @@ static vc_status tell(session *s, question *q) {
     if (a->failure.code != VC_OK) return answer_report(a, q->request, q->epoch);
     if (a->length > 0 && !q->is_told) {
         const vc_event_transcript transcript = {
-            .head = { .size = sizeof transcript, .type = VC_EVENT_TRANSCRIPT, .epoch = q->epoch, .request = q->request },
+            .head = { .size = sizeof transcript, .type = VC_EVENT_TRANSCRIPT, .epoch = q->epoch,
+                .request = q->request },
             .utterance = q->utterance, .start = q->start, .end = q->end, .text = { a->bytes, a->length }, .final = 1,
             .confidence = -1, .stability = -1 };
         const vc_status status = host->emit(s->handle, &transcript.head);

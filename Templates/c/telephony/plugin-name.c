@@ -5,11 +5,11 @@
 // as it stands:
 //
 //     news    gateway says   call KEY FROM TO · gone KEY          we say   decline KEY CODE
-//     call    gateway says   ringing · answered · refused CODE · hangup · digits DIGITS · played NUMBER
-//             we say         answer · hangup CODE · flush · mark NUMBER
+//     call    gateway says   ringing · answered · refused CODE · hangup · digits DIGITS · played N
+//             we say         answer · hangup CODE · flush · mark N
 //
-// at URL for news, URL/call/KEY for a call that came in and URL/dial/NUMBER for one that we place. There is no thread and
-// no lock: a provider and each session are called one call at a time, messages included, and share constants only.
+// at URL for news, URL/call/KEY for a call that came in and URL/dial/NUMBER for one that we place. There is no thread
+// and no lock: a provider and each session are called one call at a time, messages included, and share constants only.
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -121,7 +121,10 @@ static void words(session *s, vc_str message) {
     // Yours: what the gateway says about a call.
     const vc_str word = next_word(&message), argument = next_word(&message);
     if (is_word(word, "ringing") && !s->is_inbound) emit_plain(s, VC_EVENT_RINGING, atomic_load(&s->epoch));
-    else if (is_word(word, "answered") && !s->is_up) s->is_up = 1, emit_plain(s, VC_EVENT_ANSWERED, atomic_load(&s->epoch));
+    else if (is_word(word, "answered") && !s->is_up) {
+        s->is_up = 1;
+        emit_plain(s, VC_EVENT_ANSWERED, atomic_load(&s->epoch));
+    }
     else if (is_word(word, "refused")) hung_up(s, VC_HANGUP_REFUSED, (uint32_t)number(argument), message);
     else if (is_word(word, "hangup")) hung_up(s, s->is_up ? VC_HANGUP_CALLER : VC_HANGUP_CANCELED, 0, message);
     else if (is_word(word, "digits") && argument.length > 0) {
@@ -231,7 +234,8 @@ static void destroy_session(vc_self self) { free(self); }
 
 static const vc_session_ops session_ops = { .size = sizeof session_ops, .cancel = cancel, .credit = credit,
     .close = close_session, .destroy = destroy_session };
-static const vc_telephony_frames_ops frames_ops = { .size = sizeof frames_ops, .play = play, .mark = mark, .flush = flush };
+static const vc_telephony_frames_ops frames_ops = { .size = sizeof frames_ops, .play = play, .mark = mark,
+    .flush = flush };
 static const vc_telephony_ops telephony_ops = { .size = sizeof telephony_ops, .answer = answer, .hangup = hangup,
     .frames = &frames_ops };
 
@@ -329,13 +333,16 @@ static vc_status decline(vc_self self, vc_str key, uint32_t code, uint32_t retry
 }
 
 static vc_status create(const vc_create *request, vc_self *self, vc_error *error) {
-    ws = host->service(VC_SERVICE_WS), timer = host->service(VC_SERVICE_TIMER), the_clock = host->service(VC_SERVICE_CLOCK);
+    ws = host->service(VC_SERVICE_WS);
+    timer = host->service(VC_SERVICE_TIMER);
+    the_clock = host->service(VC_SERVICE_CLOCK);
     const vc_config *config = host->service(VC_SERVICE_CONFIG);
     vc_str url = { NULL, 0 };
     if (config != NULL) config->text(request->provider, "url", &url);
     error->code = ws == NULL ? VC_E_UNSUPPORTED : url.length == 0 || url.length >= URL_MAX ? VC_E_CONFIG : VC_OK;
     if (error->code != VC_OK) {
-        error->message = ws == NULL ? (vc_str)VC_STR("this host does not offer vc.ws/1, over which the gateway is reached")
+        error->message = ws == NULL
+            ? (vc_str)VC_STR("this host does not offer vc.ws/1, over which the gateway is reached")
             : (vc_str)VC_STR("`url` is empty or longer than 1,023 bytes; name the gateway's address");
         return error->code;
     }

@@ -1,5 +1,5 @@
-// plugin-name: a judge of the end of a turn. At a pause the host gives it the words so far and asks; the only thing that
-// is yours is `judge`.
+// plugin-name: a judge of the end of a turn. At a pause the host gives it the words so far and asks; the only thing
+// that is yours is `judge`.
 //
 // It judges by text alone, so it has no `push`; a judge by sound adds that slot, keeps the last seconds, and says
 // `"audio": true` in the manifest. There is no thread and no lock: all but `cancel` is VC_CONTROL, one call at a time.
@@ -32,8 +32,8 @@ typedef struct session {
 static int is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
 
 static float judge(const provider *p, const char *text, uint64_t length) {
-    // Yours: how likely it is that the turn is over, 0 to 1. As it stands, a sentence that is closed by its last mark is,
-    // and one whose last word wants another word behind it is not.
+    // Yours: how likely it is that the turn is over, 0 to 1. As it stands, a sentence that is closed by its last mark
+    // is, and one whose last word wants another word behind it is not.
     while (length > 0 && text[length - 1] == ' ') length--;
     if (length == 0) return 0;
     if (strchr(".?!", text[length - 1]) != NULL) return 0.9f;

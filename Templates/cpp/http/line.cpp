@@ -16,7 +16,7 @@ constexpr size_t ANSWER_BYTES_MAX = 8 << 20;
 const vc_host *host;
 const vc_http *http;
 const void *kind_ops;
-std::unique_ptr<Work> (*make_work)(const vc_open &);
+std::unique_ptr<Work> (*maker)(const vc_open &);
 
 void fill(vc_error &error, const Failure &failure) {
     error.size = sizeof error;
@@ -214,7 +214,7 @@ static void destroy(vc_self self) { delete static_cast<Vendor *>(self); }
 
 static vc_status open_session(vc_self self, const vc_open *request, vc_session *out, vc_error *) {
     try {
-        auto session = std::make_unique<Session>(*static_cast<const Vendor *>(self), *request, make_work(*request));
+        auto session = std::make_unique<Session>(*static_cast<const Vendor *>(self), *request, maker(*request));
         session->emit_plain(VC_EVENT_READY, request->epoch, 0);
         out->state = session.release();
         out->ops = &session_ops;
@@ -226,10 +226,10 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
 }
 
 const vc_module *make_module(const vc_host *the_host, std::string_view kind, std::string_view id, const void *ops,
-                             std::unique_ptr<Work> (*maker)(const vc_open &)) {
+                             std::unique_ptr<Work> (*the_maker)(const vc_open &)) {
     host = the_host;
     kind_ops = ops;
-    make_work = maker;
+    maker = the_maker;
     static const vc_provider provider{sizeof provider, 0, lend(kind), lend(id), create, nullptr, nullptr, destroy,
                                       open_session, nullptr};
     static const vc_provider *const providers[] = {&provider};

@@ -1,8 +1,8 @@
 // The line to the host: sessions, events, requests to the vendor. What is of one kind is in plugin-name.cpp.
 //
-// The host calls a session by one slot at a time, answers of the vendor included, so `Work` needs no lock; only `cancel`
-// may come at any moment, and it touches nothing but an atomic. An exception never crosses the line: `control` makes a
-// status of it.
+// The host calls a session by one slot at a time, answers of the vendor included, so `Work` needs no lock; only
+// `cancel` may come at any moment, and it touches nothing but an atomic. An exception never crosses the line: `control`
+// makes a status of it.
 #ifndef LINE_HPP
 #define LINE_HPP
 
@@ -131,8 +131,13 @@ private:
     vc_handle provider;
 };
 
-/// The module for the entry function; `make_work` and `kind_ops` are the kind's.
+/// The work of a session of one kind.
+template <class Kind> std::unique_ptr<Work> make_work(const vc_open &request) {
+    return std::make_unique<Kind>(request);
+}
+
+/// The module for the entry function; what is passed is the kind's.
 const vc_module *make_module(const vc_host *host, std::string_view kind, std::string_view id, const void *kind_ops,
-                             std::unique_ptr<Work> (*make_work)(const vc_open &));
+                             std::unique_ptr<Work> (*maker)(const vc_open &));
 
 #endif

@@ -91,7 +91,6 @@ constexpr vc_llm_ops llm_ops{sizeof(vc_llm_ops), 0, request, nullptr};
 } // namespace
 
 extern "C" VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *host, const vc_module **module) {
-    const auto make = [](const vc_open &request) -> std::unique_ptr<Work> { return std::make_unique<Model>(request); };
-    *module = make_module(host, VC_KIND_LLM, "org.example.plugin-name", &llm_ops, make);
+    *module = make_module(host, VC_KIND_LLM, "org.example.plugin-name", &llm_ops, make_work<Model>);
     return VC_OK;
 }

@@ -18,8 +18,8 @@ void Vendor::ask(Answer &answer, const vc_llm_request &question) const {
         // Yours: a credential is named here and in the manifest's `secrets`; the host puts it in, and the plugin never
         // sees it: {"Authorization", "Bearer ${secret:ACME_API_KEY}"},
     };
-    // Yours: the question, as the vendor wants it put (there are `tools` and `options` too), and how long its answer may
-    // take to begin, and to end.
+    // Yours: the question, as the vendor wants it put (there are `tools` and `options` too), and how long its answer
+    // may take to begin, and to end.
     request.body = borrow(question.messages);
     request.epoch = question.epoch;
     request.first_byte_ms = 5000;

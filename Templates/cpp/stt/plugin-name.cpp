@@ -1,5 +1,5 @@
-// plugin-name: a recogniser that is a server. This file is the kind, line.cpp the contract of every kind; what is asked of
-// whom is in vendor.cpp.
+// plugin-name: a recogniser that is a server. This file is the kind, line.cpp the contract of every kind; what is
+// asked of whom is in vendor.cpp.
 //
 // The caller's audio is kept from the beginning of the utterance. `finalize` sends what there is of it and is answered
 // with its text; several may be under way, and are answered in their order. Silence is not sent: it costs money, and
@@ -42,7 +42,8 @@ public:
     vc_status push(const vc_frame &frame) {
         if (frame.format != VC_FORMAT_S16 || frame.channels != 1) return VC_E_UNSUPPORTED;
         if (frame.samples > rate_hz) return VC_E_ARGUMENT;
-        if (frame.position != base + samples.size()) base = frame.position, samples.clear(); // A gap, or the beginning.
+        // A gap, or the beginning.
+        if (frame.position != base + samples.size()) base = frame.position, samples.clear();
         // A second at a time, so that a long utterance is not moved with each frame.
         if (samples.size() + frame.samples > SECONDS_MAX * rate_hz) forget_before(base + rate_hz);
         const auto *first = static_cast<const int16_t *>(frame.data);
@@ -134,7 +135,6 @@ constexpr vc_stt_ops stt_ops{sizeof(vc_stt_ops), 0, begin, push, finalize};
 } // namespace
 
 extern "C" VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *host, const vc_module **module) {
-    const auto make = [](const vc_open &request) -> std::unique_ptr<Work> { return std::make_unique<Recogniser>(request); };
-    *module = make_module(host, VC_KIND_STT, "org.example.plugin-name", &stt_ops, make);
+    *module = make_module(host, VC_KIND_STT, "org.example.plugin-name", &stt_ops, make_work<Recogniser>);
     return VC_OK;
 }

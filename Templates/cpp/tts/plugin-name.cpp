@@ -1,5 +1,5 @@
-// plugin-name: a voice that a server speaks. This file is the kind, line.cpp the contract of every kind; what is asked of
-// whom is in vendor.cpp.
+// plugin-name: a voice that a server speaks. This file is the kind, line.cpp the contract of every kind; what is
+// asked of whom is in vendor.cpp.
 //
 // Pieces of text stand in a line. The server is asked for the first and, as soon as that is complete, for the second;
 // `advance` hands the host what it has room for and stays where it has none, and `credit` or more audio calls it again.
@@ -144,7 +144,6 @@ constexpr vc_tts_ops tts_ops{sizeof(vc_tts_ops), 0, speak};
 } // namespace
 
 extern "C" VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *host, const vc_module **module) {
-    const auto make = [](const vc_open &request) -> std::unique_ptr<Work> { return std::make_unique<Voice>(request); };
-    *module = make_module(host, VC_KIND_TTS, "org.example.plugin-name", &tts_ops, make);
+    *module = make_module(host, VC_KIND_TTS, "org.example.plugin-name", &tts_ops, make_work<Voice>);
     return VC_OK;
 }

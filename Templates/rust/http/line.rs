@@ -1,8 +1,8 @@
 // The line to the host: sessions, events, requests to the vendor. All that is unsafe is here and in the tables of
 // plugin-name.rs, and all that is of one kind is not.
 //
-// The host calls a session by one slot at a time, answers of the vendor included, so `Work` needs no lock; only `cancel`
-// may come at any moment, and it touches nothing but an atomic. A panic never crosses the line: it becomes
+// The host calls a session by one slot at a time, answers of the vendor included, so `Work` needs no lock; only
+// `cancel` may come at any moment, and it touches nothing but an atomic. A panic never crosses the line: it becomes
 // VC_E_INTERNAL, and the session goes on as far as it can.
 
 use crate::vchost::*;
@@ -112,8 +112,8 @@ impl Session {
     pub fn report(&self, failure: &Failure, epoch: u64, request: u64) -> Outcome {
         let mut error: vc_error = unsafe { zeroed() };
         failure.fill(&mut error);
-        self.emit(&vc_event_error { head: head::<vc_event_error>(VC_EVENT_ERROR, epoch, request), error: &error, fatal: 0,
-            reserved: 0 })
+        let head = head::<vc_event_error>(VC_EVENT_ERROR, epoch, request);
+        self.emit(&vc_event_error { head, error: &error, fatal: 0, reserved: 0 })
     }
 
     pub fn epoch(&self) -> u64 {
@@ -295,7 +295,9 @@ static LAST_REFUSAL: Mutex<String> = Mutex::new(String::new());
 pub unsafe extern "C" fn create(request: *const vc_create, state: *mut vc_self, error: *mut vc_error) -> vc_status {
     let made = catch_unwind(AssertUnwindSafe(|| match service::<vc_http>(VC_SERVICE_HTTP) {
         Some(_) => Vendor::configure(&Settings((*request).provider)),
-        None => Err(Failure::new(VC_E_UNSUPPORTED, "this host does not offer vc.http/1, over which the vendor is asked")),
+        None => {
+            Err(Failure::new(VC_E_UNSUPPORTED, "this host does not offer vc.http/1, over which the vendor is asked"))
+        }
     }));
     match made {
         Ok(Ok(vendor)) => {
@@ -317,7 +319,9 @@ pub unsafe extern "C" fn destroy(state: vc_self) {
     drop(Box::from_raw(state as *mut Vendor));
 }
 
-pub unsafe extern "C" fn open(state: vc_self, request: *const vc_open, out: *mut vc_session, _: *mut vc_error) -> vc_status {
+pub unsafe extern "C" fn open(
+    state: vc_self, request: *const vc_open, out: *mut vc_session, _: *mut vc_error,
+) -> vc_status {
     let request = &*request;
     // All sessions are destroyed before their provider is.
     let vendor = &*(state as *const Vendor);

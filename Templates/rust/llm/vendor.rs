@@ -27,8 +27,8 @@ impl Vendor {
             // Yours: a credential is named here and in the manifest's `secrets`; the host puts it in, and the plugin
             // never sees it: ("Authorization", "Bearer ${secret:ACME_API_KEY}"),
         ];
-        // Yours: the question, as the vendor wants it put (there are `tools` and `options` too), and how long its answer
-        // may take to begin, and to end.
+        // Yours: the question, as the vendor wants it put (there are `tools` and `options` too), and how long its
+        // answer may take to begin, and to end.
         let body = unsafe { borrow(question.messages) };
         answer.ask(session, Request { method: "POST", url: &self.url, headers: &headers, body,
             epoch: question.epoch, first_byte_ms: 5000, deadline_ms: 60_000 });

@@ -1,5 +1,5 @@
-// plugin-name: a recogniser that is a server. This file is the kind, line.rs the contract of every kind; what is asked of
-// whom is in vendor.rs.
+// plugin-name: a recogniser that is a server. This file is the kind, line.rs the contract of every kind; what is
+// asked of whom is in vendor.rs.
 //
 // The caller's audio is kept from the beginning of the utterance. `finalize` sends what there is of it and is answered
 // with its text; several may be under way, and are answered in their order. Silence is not sent: it costs money, and

@@ -1,5 +1,5 @@
-// plugin-name: a voice that a server speaks. This file is the kind, line.rs the contract of every kind; what is asked of
-// whom is in vendor.rs.
+// plugin-name: a voice that a server speaks. This file is the kind, line.rs the contract of every kind; what is
+// asked of whom is in vendor.rs.
 //
 // Pieces of text stand in a line. The server is asked for the first and, as soon as that is complete, for the second;
 // `advance` hands the host what it has room for and stays where it has none, and `credit` or more audio calls it again.
@@ -113,7 +113,8 @@ impl Work {
                 channels: 1, samples: samples.len() as u32, flags: 0, sequence: self.sequence, position: self.position,
                 captured_ns: 0, epoch, data: samples.as_ptr() as *const c_void, bytes: samples.len() as u64 * 2 };
             // VC_E_AGAIN: the same frame again after `credit`.
-            session.emit(&vc_event_audio { head: head::<vc_event_audio>(VC_EVENT_AUDIO, epoch, request), frame: &frame })?;
+            let head = head::<vc_event_audio>(VC_EVENT_AUDIO, epoch, request);
+            session.emit(&vc_event_audio { head, frame: &frame })?;
             self.sequence += 1;
             self.position += samples.len() as u64;
             piece.said += samples.len() * 2;

@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 //
-// The flags are the contract's: hidden symbols but for the entry, everything bound when it is loaded, never unmapped; and
-// Swift's runtime linked in, so that the toolchain need not be the host's.
+// The flags are the contract's: hidden symbols but for the entry, everything bound when it is loaded, never unmapped;
+// and Swift's runtime linked in, so that the toolchain need not be the host's.
 
 import PackageDescription
 

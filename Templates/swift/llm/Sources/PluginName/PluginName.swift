@@ -61,8 +61,8 @@ final class PluginNameSession: LanguageModelSession {
     }
 
     private func request(_ question: Question) -> HTTPRequest {
-        // Yours: the question, as the vendor wants it put (there are tools and options too), and how long its answer may
-        // take to begin, and to end. As it stands, the messages are sent as they are, a JSON array. A credential is
+        // Yours: the question, as the vendor wants it put (there are tools and options too), and how long its answer
+        // may take to begin, and to end. As it stands, the messages are sent as they are, a JSON array. A credential is
         // named in a header and in the manifest's `secrets`; the host puts it in, and the plugin never sees it:
         // ("Authorization", "Bearer ${secret:ACME_API_KEY}").
         HTTPRequest(

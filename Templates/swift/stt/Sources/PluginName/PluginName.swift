@@ -3,8 +3,8 @@
 // A provider is shared by all calls, so it is constant. A session belongs to one call, and nothing in it is ever
 // concurrent: answers of the server come as calls of the session, one after the other.
 //
-// The caller's audio is kept from the beginning of the utterance, and `finalize` sends what there is of it. Silence is not
-// sent: it costs money, and recognisers hear words in it.
+// The caller's audio is kept from the beginning of the utterance, and `finalize` sends what there is of it. Silence is
+// not sent: it costs money, and recognisers hear words in it.
 
 import PluginKit
 
@@ -98,8 +98,8 @@ final class PluginNameSession: SpeechToTextSession {
 
     private func question(_ samples: [Int16]) -> HTTPRequest {
         // Yours: the question, as the vendor wants it put, and how long its answer may take to begin, and to end. As it
-        // stands, the audio is sent as it is, 16 bit samples, little-endian. A credential is named in a header and in the
-        // manifest's `secrets`; the host puts it in, and the plugin never sees it:
+        // stands, the audio is sent as it is, 16 bit samples, little-endian. A credential is named in a header and in
+        // the manifest's `secrets`; the host puts it in, and the plugin never sees it:
         // ("Authorization", "Bearer ${secret:ACME_API_KEY}").
         HTTPRequest(
             "POST", "\(provider.url)?rate=\(host.rateHz)", headers: [("Content-Type", "application/octet-stream")],

@@ -56,9 +56,9 @@ final class PluginNameSession: TextToSpeechSession {
     }
 
     private func question(_ clause: Clause) -> HTTPRequest {
-        // Yours: the question, as the vendor wants it put, and how long its answer may take to begin, and to end. As it
-        // stands, the text is sent as it is. A credential is named in a header and in the manifest's `secrets`; the host
-        // puts it in, and the plugin never sees it: ("Authorization", "Bearer ${secret:ACME_API_KEY}").
+        // Yours: the question, as the vendor wants it put, and how long its answer may take to begin, and to end. As
+        // it stands, the text is sent as it is. A credential is named in a header and in the manifest's `secrets`; the
+        // host puts it in, and the plugin never sees it: ("Authorization", "Bearer ${secret:ACME_API_KEY}").
         HTTPRequest(
             "POST", "\(provider.url)?rate=\(host.rateHz)", headers: [("Content-Type", "text/plain; charset=utf-8")],
             body: .text(clause.text), deadlineMs: 30_000, firstByteMs: 3_000)
