@@ -13,9 +13,10 @@ import time
 import unittest
 import wave
 
-from installation import environment, installed, run, scratch
+from installation import ROOT, environment, installed, run, scratch
 
 LANGUAGES = {"c": "tts stt llm vad turn telephony", "cpp": "tts stt llm", "swift": "tts stt llm", "rust": "tts stt llm"}
+STRESS = ROOT / "Tests/Author/stress.c"
 HEARD = "What are your opening hours?"
 ANSWER = "We are open from nine to five, naïve one."
 
@@ -164,14 +165,38 @@ class Templates(unittest.TestCase):
                 whole = "".join(path.read_text() for path in (self.folder / name).glob("*") if path.suffix in (".md", ".json"))
                 self.assertNotIn("plugin-name", whole)
 
+    def test_each_that_asks_a_server_keeps_the_contract_in_any_order_of_calls(self):
+        sanitizers = "-g -O1 -fsanitize=address,undefined"
+        programs = {}
+        for name, flags in (("plain", "-g -O1"), ("sanitized", sanitizers)):
+            programs[name] = self.folder / f"stress-{name}"
+            run("cc", "-std=gnu11", *flags.split(), f"-I{installed()}/include", STRESS, "-o", programs[name], folder="/")
+        for (language, kind), (name, _) in self.built.items():
+            if kind not in ("tts", "stt", "llm"):
+                continue
+            with self.subTest(name):
+                library, program = self.folder / name / f"{name}.so", programs["plain"]
+                if language in ("c", "cpp"):
+                    # Its own sources, with whatever the compiler can watch.
+                    copy = self.folder / f"{name}-sanitized"
+                    shutil.copytree(self.folder / name, copy)
+                    run("make", "-B", f"CFLAGS={sanitizers}", f"CXXFLAGS={sanitizers}", folder=copy)
+                    library, program = copy / f"{name}.so", programs["sanitized"]
+                said = run(program, library, kind, 500, 1, folder="/", timeout=60).stdout
+                self.assertRegex(said, r"500 sequences kept the contract, [1-9]\d+ events were put off")
+
     def test_in_each_language_the_three_together_hold_a_call(self):
         caller = self.folder / "caller.wav"
         with wave.open(str(caller), "wb") as file:
             file.setparams((1, 2, 8000, 0, "NONE", ""))
             file.writeframes(array.array("h", (int(9000 * math.sin(i * 0.3)) for i in range(12000))).tobytes())
-        for language in LANGUAGES:
+        # At once: a call is mostly waiting.
+        with concurrent.futures.ThreadPoolExecutor(len(LANGUAGES)) as pool:
+            calls = {language: pool.submit(self.hold_a_call, language, caller,
+                                           "vad.own\nturn = turn.own" if language == "c" else "") for language in LANGUAGES}
+        for language, call in calls.items():
             with self.subTest(language):
-                self.hold_a_call(language, caller, vad="vad.own\nturn = turn.own" if language == "c" else "")
+                call.result()
 
     def hold_a_call(self, language, caller, vad):
         folder = self.folder / f"call-{language}"
@@ -183,7 +208,8 @@ class Templates(unittest.TestCase):
         chain = "stt = stt.own\nllm = llm.own\ntts = tts.own" + (f"\nvad = {vad}" if vad else "")
         more = "[vad.own]\nplugin = own-c-vad\n\n[turn.own]\nplugin = own-c-turn" if vad else ""
         sip = free_port()
-        rtp = 20000 + 2 * (sip % 5000)
+        # A range of its own for each host.
+        rtp = 20000 + 100 * (sip % 120)
         configuration = folder / "vchost.ini"
         configuration.write_text(CONFIGURATION.format(
             folder=folder, language=language, chain=chain, more=more, port=server.server_port, sip=sip, rtp=rtp,

@@ -35,7 +35,7 @@ struct session {
     _Atomic uint64_t epoch; // Raised by `cancel`, on any thread; UINT64_MAX once closed.
     piece *first;
     uint64_t sequence;              // Frames of the session.
-    uint64_t position;              // Samples of the request that is being said.
+    uint64_t saying, position;      // The request that is being said, and how many samples of it were.
     uint64_t incoming, text_length; // The request that is coming in, and how much of its text came.
     uint64_t failed;                // A request that ended with an error; more of its text is not wanted.
 };
@@ -53,6 +53,7 @@ static void drop(session *s, piece **place) {
 static vc_status say(session *s, piece *p) {
     const uint64_t frame_bytes = s->rate_hz / 10 * 2; // 100 ms.
     const answer *a = &p->answer;
+    if (p->request != s->saying) s->saying = p->request, s->position = 0;
     while (a->length - p->said >= (a->is_complete ? 2 : frame_bytes)) {
         const uint64_t left = (a->length - p->said) / 2 * 2, bytes = left < frame_bytes ? left : frame_bytes;
         const vc_frame frame = { .size = sizeof frame, .format = VC_FORMAT_S16, .rate_hz = s->rate_hz, .channels = 1,
@@ -75,9 +76,7 @@ static vc_status say(session *s, piece *p) {
     if (!p->is_last) return VC_OK;
     const vc_event_tts_done done = { .head = HEAD(done, VC_EVENT_TTS_DONE, p), .reason = VC_TTS_COMPLETE,
         .samples = s->position };
-    const vc_status status = host->emit(s->handle, &done.head);
-    if (status == VC_OK) s->position = 0;
-    return status;
+    return host->emit(s->handle, &done.head);
 }
 
 static void advance(void *self) {
@@ -97,7 +96,7 @@ static void advance(void *self) {
         drop(s, &s->first);
         if (!is_failed) continue;
         // Cancelled, or its ERROR stands in place of DONE: the rest of the request is not wanted.
-        s->position = 0, s->failed = request;
+        s->failed = request;
         for (piece **place = &s->first; *place != NULL;) {
             if ((*place)->request == request) drop(s, place);
             else place = &(*place)->next;
@@ -109,10 +108,10 @@ static void arrived(void *context) { advance(((piece *)context)->owner); }
 
 static vc_status speak(vc_self self, uint64_t request, uint64_t epoch, vc_str text, uint32_t flags) {
     session *s = self;
+    advance(s); // What a cancel has left behind goes first, and it may end this very request.
     const uint64_t current = atomic_load(&s->epoch);
     if (current == UINT64_MAX) return VC_E_CLOSED;
     if (epoch < current || request == s->failed) return VC_E_CANCELED;
-    advance(s); // What a cancel has left behind goes first.
     if (s->piece_count == PIECES_MAX) return VC_E_AGAIN;
     piece *p = calloc(1, sizeof *p + text.length + 1);
     if (p == NULL) return VC_E_MEMORY;
@@ -169,7 +168,7 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     session *s = calloc(1, sizeof *s);
     if (s == NULL) return VC_E_MEMORY;
     s->vendor = self, s->handle = request->session, s->rate_hz = request->rate_hz;
-    s->incoming = s->failed = UINT64_MAX;
+    s->incoming = s->saying = s->failed = UINT64_MAX;
     atomic_store(&s->epoch, request->epoch);
     out->state = s, out->ops = &session_ops, out->kind_ops = &tts_ops;
     emit_plain(s->handle, VC_EVENT_READY, request->epoch, 0);

@@ -36,9 +36,9 @@ public:
     explicit Voice(const vc_open &request) : rate_hz(request.rate_hz) {}
 
     vc_status speak(Session &session, uint64_t request, uint64_t epoch, std::string_view text, bool is_last) {
+        advance(session); // What a cancel has left behind goes first, and it may end this very request.
         if (const vc_status status = session.check(epoch); status != VC_OK) return status;
         if (failed == request) return VC_E_CANCELED;
-        advance(session); // What a cancel has left behind goes first.
         if (pieces.size() == PIECES_MAX) return VC_E_AGAIN;
         if (incoming != request) incoming = request, text_length = 0;
         pieces.emplace_back(session, request, epoch, text, text_length, is_last);
@@ -59,7 +59,7 @@ public:
             pieces.pop_front();
             if (!is_failed) continue;
             // Cancelled, or its ERROR stands in place of DONE: the rest of the request is not wanted.
-            position = 0, failed = request;
+            failed = request;
             pieces.remove_if([request](const Piece &other) { return other.request == request; });
         }
     }
@@ -85,6 +85,7 @@ private:
         Piece &piece = pieces.front();
         const Answer &answer = piece.answer;
         const uint64_t frame_bytes = rate_hz / 10 * 2; // 100 ms.
+        if (saying != piece.request) saying = piece.request, position = 0;
         while (answer.bytes.size() - piece.said >= (answer.is_complete ? 2 : frame_bytes)) {
             const uint64_t bytes = std::min(frame_bytes, (answer.bytes.size() - piece.said) / 2 * 2);
             vc_frame frame{};
@@ -119,15 +120,14 @@ private:
         auto done = make_event<vc_event_tts_done>(VC_EVENT_TTS_DONE, piece.epoch, piece.request);
         done.reason = VC_TTS_COMPLETE;
         done.samples = position;
-        const vc_status status = session.emit(done.head);
-        if (status == VC_OK) position = 0;
-        return status;
+        return session.emit(done.head);
     }
 
     const uint32_t rate_hz;
     std::list<Piece> pieces;          // A list, because an Answer stays where it is.
     uint64_t sequence = 0;            // Frames of the session.
-    uint64_t position = 0;            // Samples of the request that is being said.
+    std::optional<uint64_t> saying;   // The request that is being said, and how many samples of it were.
+    uint64_t position = 0;
     std::optional<uint64_t> incoming; // The request that is coming in, and how much of its text came.
     uint64_t text_length = 0;
     std::optional<uint64_t> failed; // A request that ended with an error; more of its text is not wanted.

@@ -36,7 +36,8 @@ pub struct Work {
     pieces: VecDeque<Piece>,
     keys: u64,
     sequence: u64,         // Frames of the session.
-    position: u64,         // Samples of the request that is being said.
+    saying: Option<u64>,   // The request that is being said, and how many samples of it were.
+    position: u64,
     incoming: Option<u64>, // The request that is coming in, and how much of its text came.
     text_length: u64,
     failed: Option<u64>, // A request that ended with an error; more of its text is not wanted.
@@ -44,8 +45,8 @@ pub struct Work {
 
 impl Work {
     pub fn new(request: &vc_open) -> Work {
-        Work { rate_hz: request.rate_hz, pieces: VecDeque::new(), keys: 0, sequence: 0, position: 0, incoming: None,
-            text_length: 0, failed: None }
+        Work { rate_hz: request.rate_hz, pieces: VecDeque::new(), keys: 0, sequence: 0, saying: None, position: 0,
+            incoming: None, text_length: 0, failed: None }
     }
 
     pub fn table() -> *const c_void { &TTS_OPS as *const vc_tts_ops as *const c_void }
@@ -55,9 +56,9 @@ impl Work {
     pub fn clear(&mut self) { self.pieces.clear() }
 
     fn speak(&mut self, session: &Session, request: u64, epoch: u64, text: &[u8], is_last: bool) -> Outcome {
+        self.advance(session); // What a cancel has left behind goes first, and it may end this very request.
         session.check(epoch)?;
         if self.failed == Some(request) { return Err(VC_E_CANCELED) }
-        self.advance(session); // What a cancel has left behind goes first.
         if self.pieces.len() == PIECES_MAX { return Err(VC_E_AGAIN) }
         if self.incoming != Some(request) { (self.incoming, self.text_length) = (Some(request), 0) }
         self.keys += 1;
@@ -83,7 +84,7 @@ impl Work {
             self.pieces.pop_front();
             if outcome.is_ok() && !is_failed { continue }
             // Cancelled, or its ERROR stands in place of DONE: the rest of the request is not wanted.
-            (self.position, self.failed) = (0, Some(request));
+            self.failed = Some(request);
             self.pieces.retain(|piece| piece.request != request);
         }
     }
@@ -105,6 +106,7 @@ impl Work {
         let frame_bytes = self.rate_hz as usize / 10 * 2; // 100 ms.
         let piece = &mut self.pieces[0];
         let (epoch, request) = (piece.epoch, piece.request);
+        if self.saying != Some(request) { (self.saying, self.position) = (Some(request), 0) }
         while piece.answer.bytes.len() - piece.said >= if piece.answer.is_complete { 2 } else { frame_bytes } {
             let left = &piece.answer.bytes[piece.said..];
             let samples: Vec<i16> = left[..left.len().min(frame_bytes)].chunks_exact(2)
@@ -129,9 +131,7 @@ impl Work {
         }
         if !piece.is_last { return Ok(()) }
         session.emit(&vc_event_tts_done { head: head::<vc_event_tts_done>(VC_EVENT_TTS_DONE, epoch, request),
-            reason: VC_TTS_COMPLETE, reserved: 0, samples: self.position })?;
-        self.position = 0;
-        Ok(())
+            reason: VC_TTS_COMPLETE, reserved: 0, samples: self.position })
     }
 }
 
