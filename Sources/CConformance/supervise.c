@@ -54,7 +54,7 @@ int vcc_probe_spawn(const vcc_probe_plan *plan, pid_t *child) {
     return result;
 }
 
-int vcc_process_descriptor(pid_t child) {
+int vcc_child_descriptor(pid_t child) {
     // Closed on exec by definition.
     const int descriptor = pidfd_open(child, 0);
     return descriptor >= 0 ? descriptor : -errno;
@@ -62,14 +62,14 @@ int vcc_process_descriptor(pid_t child) {
 
 int vcc_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 ? 0 : errno; }
 
-int vcc_process_mark(pid_t child, uint32_t mark) {
+int vcc_child_mark(pid_t child, uint32_t mark) {
     struct rlimit limit;
     if (prlimit(child, RLIMIT_MSGQUEUE, NULL, &limit) != 0) return errno;
     limit.rlim_cur = (rlim_t)MARK_BASE + mark;
     return prlimit(child, RLIMIT_MSGQUEUE, &limit, NULL) == 0 ? 0 : errno;
 }
 
-bool vcc_process_is_marked(pid_t process, uint32_t mark) {
+bool vcc_is_marked(pid_t process, uint32_t mark) {
     struct rlimit limit;
     return prlimit(process, RLIMIT_MSGQUEUE, NULL, &limit) == 0 && limit.rlim_cur == (rlim_t)MARK_BASE + mark;
 }

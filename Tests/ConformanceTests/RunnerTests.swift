@@ -243,7 +243,7 @@ struct RunnerTests {
     func links() throws {
         let file = "Sources/Conformance/Rule.swift"
         try #require(access(file, R_OK) == 0, "the tests run in the root of the repository")
-        let report = try FakeProbe.run([.fake("link")], subjects: [.sample(files: [file]), .sample(files: ["../x"])])
+        let report = try FakeProbe.run([.fake("link")], subjects: [.sample(files: [file]), .sample(files: ["missing.bin"])])
         #expect(report[0].results[0].notes == [RuleResult.Note("file", "there")])
         #expect(report[1].results[0].notes == [RuleResult.Note("file", "not there")])
     }

@@ -25,17 +25,17 @@ typedef struct vcc_probe_plan {
 int vcc_probe_spawn(const vcc_probe_plan *_Nonnull plan, pid_t *_Nonnull child);
 
 /// A descriptor that becomes readable when `child` ends, closed on exec. Or -errno.
-int vcc_process_descriptor(pid_t child);
+int vcc_child_descriptor(pid_t child);
 
 /// From now on orphans among the descendants of this process become its children. Returns 0 or an errno.
 int vcc_adopt_orphans(void);
 
 /// Marks a child with a number that its own children inherit through fork, setsid and exec with an empty environment:
 /// the soft limit of bytes in POSIX message queues, which nobody here uses. Returns 0 or an errno.
-int vcc_process_mark(pid_t child, uint32_t mark);
+int vcc_child_mark(pid_t child, uint32_t mark);
 
 /// Whether `process` bears the mark.
-bool vcc_process_is_marked(pid_t process, uint32_t mark);
+bool vcc_is_marked(pid_t process, uint32_t mark);
 
 /// The processor time of all threads of a living child, in nanoseconds; 0 when it cannot be told.
 uint64_t vcc_child_cpu_ns(pid_t child);

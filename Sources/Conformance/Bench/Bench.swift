@@ -24,6 +24,8 @@ public final class Bench {
     /// The host as the plugin sees it; a rule may change it before `enter`.
     private(set) var host: UnsafeMutablePointer<vc_host>
     let kind: PluginKind
+    /// Synthetic speech by its rate: made once.
+    var buzz: [Int: [Int16]] = [:]
     /// Lines for the report that are no breach: what was measured.
     private(set) var notes: [(String, String)] = []
 
@@ -35,6 +37,7 @@ public final class Bench {
         world = World(job: job)
         world.secretNames = Set(subject.manifest?.secrets ?? [])
         World.current = world
+        VendorServices.attach(to: world)
         host = .allocate(capacity: 1)
         host.initialize(
             to: vc_host(

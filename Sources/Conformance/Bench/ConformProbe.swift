@@ -19,7 +19,10 @@ public enum ConformProbe {
         guard let line = PeerWire.readLine(), let job = Job(line) else { _exit(64) }
         prepareProcess()
         let subject = Subject(reading: job)
-        guard let rule = RuleBook.rule(job.rule) else { _exit(65) }
+        guard
+            let rule = RuleBook.rule(job.rule)
+                ?? OwnScenario.rule(job.rule, scripts: job.scripts, provider: job.provider)
+        else { _exit(65) }
         let verdict = Verdict(nonce: job.nonce)
         if job.isMasked {
             verdict.done()

@@ -12,7 +12,9 @@ import Glibc
 /// The command, without a process around it.
 public struct ConformCommand: Sendable {
     /// Who plays the vendors; the argument is the folder of `--scripts`, if one was given.
-    public var peers: @Sendable (_ scripts: String?) throws -> any PeerSource = { _ in NoPeers() }
+    public var peers: @Sendable (_ scripts: String?) -> any PeerSource = {
+        VendorScripts(directory: $0)
+    }
     /// Keeps a plugin's result by its sha256 for `vchost plugins list`; nil: this program keeps none.
     public var record: (@Sendable (Report) throws -> Void)?
     /// What all runs begin with: the probe, and limits for tests.

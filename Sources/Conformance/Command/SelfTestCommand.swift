@@ -5,8 +5,8 @@ struct SelfTestCommand {
     let output: @Sendable (String) -> Void
     let errors: @Sendable (String) -> Void
 
-    /// Where `make corpus` puts the plugins.
-    static let corpusDefault = ".build/broken-plugins"
+    /// Where `Tests/BrokenPlugins/build` puts the plugins.
+    static let corpusDefault = ".build/broken"
 
     static let options = [
         CommandOption(nil, "--corpus", "DIRECTORY", "where corpus.json and the plugins are; \(corpusDefault)"),
@@ -35,10 +35,10 @@ struct SelfTestCommand {
         do throws(CommandUsage) {
             corpus = try Corpus(directory: directory)
         } catch {
-            throw SubjectProblem("\(error.message). Build the corpus first (Tests/BrokenPlugins)")
+            throw SubjectProblem("\(error.message). Run Tests/BrokenPlugins/build first")
         }
         let test = SelfTest(
-            corpus: corpus, rules: command.rules, settings: settings, peers: try command.peers(nil),
+            corpus: corpus, rules: command.rules, settings: settings, peers: CorpusPeers(corpus, peers: command.peers),
             isFull: words.has("--full"), repeats: try words.number("--repeat", 1...100) ?? 1)
         let bar = command.isTerminal ? ProgressBar(errors) : nil
         let outcome = try test.run(bar?.progress ?? .init())

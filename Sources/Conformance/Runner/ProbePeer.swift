@@ -17,6 +17,15 @@ public protocol PeerSource: Sendable {
     func prepare(_ job: inout Job, for subject: Subject)
     /// The peer of a job; nil when the plugin has no vendor.
     func peer(of job: Job, for subject: Subject) -> (any ProbePeer)?
+    /// The author's own scenarios for a provider, as rules.
+    func ownRules(of subject: Subject, provider: String) -> [Rule]
+    /// What is wrong with a plugin's scripts; nil: nothing.
+    func problem(of subject: Subject) -> String?
+}
+
+extension PeerSource {
+    public func ownRules(of subject: Subject, provider: String) -> [Rule] { [] }
+    public func problem(of subject: Subject) -> String? { nil }
 }
 
 /// For plugins that talk to nobody.
@@ -59,8 +68,10 @@ struct PeerChannel {
 
     private mutating func answer(to line: String) -> String? {
         if peer != nil { return peer!.answer(line) }
-        // Nobody is there: every question is answered, or the probe would wait for ever.
-        guard let question = try? JSONValue(parsing: line), let ask = question["ask"]?.string else { return nil }
+        // Nobody is there, and every line is answered all the same, or the probe would wait for ever.
+        guard let question = try? JSONValue(parsing: line), let ask = question["ask"]?.string else {
+            return JSONValue.object(["ok": true]).text
+        }
         var answer: [String: JSONValue] = ["error": .string("there is no vendor script that could answer \"\(ask)\"")]
         answer["id"] = question["id"]
         return JSONValue.object(answer).text

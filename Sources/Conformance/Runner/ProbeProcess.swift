@@ -75,8 +75,8 @@ final class ProbeProcess {
         verdict = VerdictReader(nonce: job.nonce)
         channel = PeerChannel(job: job, peer: peer)
         // Before the job is sent the probe does nothing, so nothing can be started that is not marked.
-        let marked = vcc_process_mark(process, mark)
-        let descriptor = vcc_process_descriptor(process)
+        let marked = vcc_child_mark(process, mark)
+        let descriptor = vcc_child_descriptor(process)
         ended = descriptor
         guard marked == 0, descriptor >= 0 else {
             kill(process, SIGKILL)

@@ -18,6 +18,8 @@ public struct RunSettings: Sendable {
     public var seed: UInt64 = 0
     /// Only rules up to this level.
     public var level = Rule.Level.realTime
+    /// The scenarios of the plugins' authors run too.
+    public var includesScenarios = false
     /// Settings and secrets that the operator gives, by provider id; they win over the vendor script's.
     public var configurations: [String: JSONValue] = [:]
     public var secrets: [String: String] = [:]

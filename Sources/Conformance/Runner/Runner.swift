@@ -26,7 +26,8 @@ public struct Runner: Sendable {
         public var ended: @Sendable (RuleResult) -> Void
 
         public init(
-            planned: @escaping @Sendable (Int) -> Void = { _ in }, ended: @escaping @Sendable (RuleResult) -> Void = { _ in }
+            planned: @escaping @Sendable (Int) -> Void = { _ in },
+            ended: @escaping @Sendable (RuleResult) -> Void = { _ in }
         ) {
             self.planned = planned
             self.ended = ended
@@ -37,7 +38,9 @@ public struct Runner: Sendable {
     public struct Selection: Sendable {
         public var includes: @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool
 
-        public init(_ includes: @escaping @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool = { _, _, _ in true }) {
+        public init(
+            _ includes: @escaping @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool = { _, _, _ in true }
+        ) {
             self.includes = includes
         }
     }
@@ -96,7 +99,8 @@ public struct Runner: Sendable {
             }
             for (place, provider) in (subject.manifest?.providers ?? []).enumerated() {
                 guard let kind = provider.knownKind else { continue }
-                for rule in rules where !rule.isAboutFile && (rule.kinds.isEmpty || rule.kinds.contains(kind)) {
+                let own = settings.includesScenarios ? peers.ownRules(of: subject, provider: provider.id) : []
+                for rule in rules + own where !rule.isAboutFile && (rule.kinds.isEmpty || rule.kinds.contains(kind)) {
                     if selection.includes(rule, subject, provider) {
                         items.append(RunItem(rule: rule, subject: index, provider: place))
                     }
@@ -132,11 +136,16 @@ public struct Runner: Sendable {
         job.speech = settings.speech
         job.secrets = settings.secrets
         peers.prepare(&job, for: subject)
+        let peer = peers.peer(of: job, for: subject)
+        for name in subject.manifest?.secrets ?? [] where job.secrets[name] == nil {
+            // Long and odd enough to be found wherever it turns up.
+            job.secrets[name] = "canary-47114711-\(name)"
+        }
         job.configuration = Self.merged(job.configuration, settings.configurations[job.provider])
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }
         let probe = try ProbeProcess(
-            job: job, peer: peers.peer(of: job, for: subject), settings: settings, directory: directory)
+            job: job, peer: peer, settings: settings, directory: directory)
         return try RuleResult(
             rule, provider: job.provider, outcome: try probe.run(), isMasked: isMasked)
     }

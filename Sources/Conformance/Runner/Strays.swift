@@ -1,7 +1,7 @@
 // Processes that a probe left behind.
 //
 // The parent is a subreaper: whoever loses its parents among the descendants becomes its child, so nobody can leave the
-// tree. Which probe a stray belongs to is told by a mark that it inherited (`vcc_process_mark`) or, if it changed that,
+// tree. Which probe a stray belongs to is told by a mark that it inherited (`vcc_child_mark`) or, if it changed that,
 // by a variable of the environment. /proc is read whole: its list of a process's children leaves some out while others
 // end.
 
@@ -55,7 +55,7 @@ struct Strays {
             rest += children[process.id] ?? []
             guard process.id != probe else { continue }
             // The environment of a zombie is gone; its limits are not.
-            guard vcc_process_is_marked(process.id, mark) || isTagged(process.id) else { continue }
+            guard vcc_is_marked(process.id, mark) || isTagged(process.id) else { continue }
             process.name = Self.commandLine(process.id)
             found.append(process)
         }
