@@ -29,6 +29,7 @@ public struct PluginsCommand: Sendable {
         pack   Writes the manifest into the library, after checking both. In place without -o.
         new    Writes the folder of a new plugin, which `make` builds and which keeps the contract as it is.
                KIND is tts, stt, llm, vad, turn or telephony; LANGUAGE is c, cpp, swift or rust.
+               C has all six, the others have tts, stt and llm.
 
         Exit codes: 0 all is well, 1 something was refused, 2 the command line is wrong.
 
@@ -92,7 +93,7 @@ public struct PluginsCommand: Sendable {
                 kind: kind, language: language, in: options["--templates"] ?? Installation.own.templates)
             let files = try template.write(plugin: name, to: folder, pkgConfig: Installation.own.pkgConfig)
             output("\(folder)/\n" + files.map { "  \($0)\n" }.joined())
-            output("`make` there builds \(name).so; the places that are yours are marked `Yours:`.\n")
+            output("`make` there builds \(name).so, `make check` proves it; what is yours is marked `Yours:`.\n")
             return 0
         } catch {
             errors("vchost plugins new: \(error.sentence)\n")

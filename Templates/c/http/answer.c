@@ -11,12 +11,15 @@
 static const vc_host *host;
 static const vc_http *http;
 
-vc_status answer_prepare(const vc_host *the_host, vc_error *error) {
+vc_status answer_prepare(const vc_host *the_host, const vc_config **config, vc_error *error) {
     host = the_host;
     http = host->service(VC_SERVICE_HTTP);
-    if (http != NULL) return VC_OK;
+    *config = host->service(VC_SERVICE_CONFIG);
+    if (http != NULL && *config != NULL) return VC_OK;
     error->code = VC_E_UNSUPPORTED;
-    error->message = (vc_str)VC_STR("this host does not offer vc.http/1, over which the vendor is asked");
+    error->message = http == NULL
+        ? (vc_str)VC_STR("this host does not offer vc.http/1, over which the vendor is asked")
+        : (vc_str)VC_STR("this host does not offer vc.config/1, which has the vendor's address");
     return error->code;
 }
 

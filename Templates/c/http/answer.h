@@ -22,8 +22,8 @@ typedef struct answer {
     char sentence[240];
 } answer;
 
-/// Finds the services of the host. To be called in `create`; VC_E_UNSUPPORTED, with a sentence, without "vc.http/1".
-vc_status answer_prepare(const vc_host *host, vc_error *error);
+/// Finds the services of the host. To be called in `create`; VC_E_UNSUPPORTED, with a sentence, where one is missing.
+vc_status answer_prepare(const vc_host *host, const vc_config **config, vc_error *error);
 
 /// Sends a request; `request->epoch` ends it. Where it cannot be sent the answer is complete at once, with its failure.
 void answer_ask(answer *a, const vc_http_request *request);

@@ -10,7 +10,7 @@
 
 vc_status vendor_configure(vendor *v, const vc_config *config, vc_handle provider, vc_error *error) {
     vc_str url = { NULL, 0 };
-    if (config != NULL) config->text(provider, "url", &url);
+    config->text(provider, "url", &url);
     if (url.length == 0 || url.length >= sizeof v->url) {
         error->code = VC_E_CONFIG;
         error->message = (vc_str)VC_STR("`url` is empty or longer than 1,023 bytes; name the recogniser's address");

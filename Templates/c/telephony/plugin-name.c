@@ -338,13 +338,14 @@ static vc_status create(const vc_create *request, vc_self *self, vc_error *error
     the_clock = host->service(VC_SERVICE_CLOCK);
     const vc_config *config = host->service(VC_SERVICE_CONFIG);
     vc_str url = { NULL, 0 };
-    if (config != NULL) config->text(request->provider, "url", &url);
-    error->code = ws == NULL ? VC_E_UNSUPPORTED : url.length == 0 || url.length >= URL_MAX ? VC_E_CONFIG : VC_OK;
-    if (error->code != VC_OK) {
-        error->message = ws == NULL
-            ? (vc_str)VC_STR("this host does not offer vc.ws/1, over which the gateway is reached")
-            : (vc_str)VC_STR("`url` is empty or longer than 1,023 bytes; name the gateway's address");
-        return error->code;
+    if (ws == NULL || config == NULL) {
+        error->message = (vc_str)VC_STR("this host lacks vc.ws/1, by which the gateway is reached, or vc.config/1");
+        return error->code = VC_E_UNSUPPORTED;
+    }
+    config->text(request->provider, "url", &url);
+    if (url.length == 0 || url.length >= URL_MAX) {
+        error->message = (vc_str)VC_STR("`url` is empty or longer than 1,023 bytes; name the gateway's address");
+        return error->code = VC_E_CONFIG;
     }
     provider *p = calloc(1, sizeof *p);
     if (p == NULL) return VC_E_MEMORY;

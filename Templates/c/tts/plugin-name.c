@@ -176,11 +176,12 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
 }
 
 static vc_status create(const vc_create *request, vc_self *self, vc_error *error) {
-    vc_status status = answer_prepare(host, error);
+    const vc_config *config;
+    vc_status status = answer_prepare(host, &config, error);
     if (status != VC_OK) return status;
     vendor *v = calloc(1, sizeof *v);
     if (v == NULL) return VC_E_MEMORY;
-    status = vendor_configure(v, host->service(VC_SERVICE_CONFIG), request->provider, error);
+    status = vendor_configure(v, config, request->provider, error);
     if (status == VC_OK) *self = v;
     else free(v);
     return status;

@@ -11,6 +11,9 @@
 
 enum { WINDOW_MS = 32 };
 
+// Mean squares: what a line is taken for before anything was heard of it (-45 dBFS), and the quietest one (-64 dBFS).
+static const float NOISE_FIRST = 34000, NOISE_LEAST = 400;
+
 static const vc_host *host;
 
 // What is remembered of one call.
@@ -25,16 +28,16 @@ typedef struct session {
     _Atomic uint64_t epoch; // Raised by `cancel`, on any thread; UINT64_MAX once closed.
 } session;
 
-static void forget(memory *m) { m->noise = 400; }
+static void forget(memory *m) { m->noise = NOISE_FIRST; }
 
 static float probability(memory *m, const int16_t *samples, uint32_t count) {
     // Yours: how likely it is that somebody speaks in these samples. As it stands, what is 10 dB above the noise.
     float energy = 1;
     for (uint32_t i = 0; i < count; i++) energy += (float)samples[i] * (float)samples[i] / (float)count;
     const float ratio = energy / m->noise;
-    // The noise is followed down at once and up slowly, so that a long word does not become noise.
-    m->noise = energy < m->noise ? energy : m->noise * 1.002f;
-    if (m->noise < 400) m->noise = 400; // -64 dBFS: below it there is no speech, only a quiet line.
+    // The noise is followed down at once and up slowly, so that a long sentence does not become noise: 10 dB in 4 s.
+    m->noise = energy < m->noise ? energy : m->noise * 1.02f;
+    if (m->noise < NOISE_LEAST) m->noise = NOISE_LEAST;
     return 1 / (1 + expf(10 - ratio));
 }
 

@@ -15,6 +15,7 @@ constexpr size_t ANSWER_BYTES_MAX = 8 << 20;
 
 const vc_host *host;
 const vc_http *http;
+const vc_config *config;
 const void *kind_ops;
 std::unique_ptr<Work> (*maker)(const vc_open &);
 
@@ -177,16 +178,14 @@ static constexpr vc_session_ops session_ops{sizeof(vc_session_ops), 0, cancel, c
 // Providers.
 
 std::string Settings::text(const char *key) const {
-    const auto *config = static_cast<const vc_config *>(host->service(VC_SERVICE_CONFIG));
     vc_str value{};
-    if (config == nullptr || config->text(provider, key, &value) != VC_OK) return "";
+    if (config->text(provider, key, &value) != VC_OK) return "";
     return std::string(borrow(value));
 }
 
 int64_t Settings::integer(const char *key, int64_t otherwise) const {
-    const auto *config = static_cast<const vc_config *>(host->service(VC_SERVICE_CONFIG));
     int64_t value = otherwise;
-    return config != nullptr && config->integer(provider, key, &value) == VC_OK ? value : otherwise;
+    return config->integer(provider, key, &value) == VC_OK ? value : otherwise;
 }
 
 static vc_status create(const vc_create *request, vc_self *self, vc_error *error) {
@@ -196,6 +195,9 @@ static vc_status create(const vc_create *request, vc_self *self, vc_error *error
         http = static_cast<const vc_http *>(host->service(VC_SERVICE_HTTP));
         if (http == nullptr)
             throw Failure{VC_E_UNSUPPORTED, "this host does not offer vc.http/1, over which the vendor is asked"};
+        config = static_cast<const vc_config *>(host->service(VC_SERVICE_CONFIG));
+        if (config == nullptr)
+            throw Failure{VC_E_UNSUPPORTED, "this host does not offer vc.config/1, which has the vendor's address"};
         *self = new Vendor(Settings(request->provider));
         return VC_OK;
     } catch (const Failure &failure) {

@@ -293,11 +293,16 @@ impl Settings {
 static LAST_REFUSAL: Mutex<String> = Mutex::new(String::new());
 
 pub unsafe extern "C" fn create(request: *const vc_create, state: *mut vc_self, error: *mut vc_error) -> vc_status {
-    let made = catch_unwind(AssertUnwindSafe(|| match service::<vc_http>(VC_SERVICE_HTTP) {
-        Some(_) => Vendor::configure(&Settings((*request).provider)),
-        None => {
-            Err(Failure::new(VC_E_UNSUPPORTED, "this host does not offer vc.http/1, over which the vendor is asked"))
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        if service::<vc_http>(VC_SERVICE_HTTP).is_none() {
+            let sentence = "this host does not offer vc.http/1, over which the vendor is asked";
+            return Err(Failure::new(VC_E_UNSUPPORTED, sentence));
         }
+        if service::<vc_config>(VC_SERVICE_CONFIG).is_none() {
+            let sentence = "this host does not offer vc.config/1, which has the vendor's address";
+            return Err(Failure::new(VC_E_UNSUPPORTED, sentence));
+        }
+        Vendor::configure(&Settings((*request).provider))
     }));
     match made {
         Ok(Ok(vendor)) => {
