@@ -25,8 +25,8 @@ build: packages
 	@scripts/render-clips $(CONFIGURATION)
 
 install:
-	@[ -x .build/release/vchost ] && [ -s plugins.d/.shipped.json ] || $(MAKE) build
-	@scripts/install install "$(PREFIX)" "$(DESTDIR)"
+	@[ -x .build/$(CONFIGURATION)/vchost ] && [ -s plugins.d/.shipped.json ] || $(MAKE) build
+	@CONFIGURATION=$(CONFIGURATION) scripts/install install "$(PREFIX)" "$(DESTDIR)"
 
 uninstall:
 	@scripts/install uninstall "$(PREFIX)" "$(DESTDIR)"
