@@ -31,6 +31,12 @@ def installed():
 
 
 @functools.cache
+def swift_build():
+    """Where all plugins in Swift are built, so that PluginKit is compiled once: the slowest step of all."""
+    return scratch("swift")
+
+
+@functools.cache
 def home():
     return scratch("home")
 
@@ -41,6 +47,7 @@ def environment():
     path = [str(prefix / "bin"), "/usr/bin", "/bin", *os.environ["PATH"].split(":")]
     return {
         "PATH": ":".join(path), "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig"), "HOME": str(home()), "LANG": "C.UTF-8",
+        "BUILD": str(swift_build()),
     }
 
 
