@@ -43,6 +43,30 @@ vc_status answer_report(const answer *a, uint64_t request, uint64_t epoch) {
     return host->emit(a->session, &event.head);
 }
 
+void answer_prewarm(vc_handle session, const char *url) { http->prewarm(session, (vc_str){ url, strlen(url) }); }
+
+uint64_t answer_text(answer *a, const char *bytes, uint64_t length) {
+    uint64_t whole = 0;
+    while (whole < length) {
+        const unsigned char *c = (const unsigned char *)bytes + whole;
+        const uint64_t needed = *c < 0x80 ? 1 : *c >= 0xC2 && *c < 0xE0 ? 2 : *c >= 0xE0 && *c < 0xF0 ? 3
+            : *c >= 0xF0 && *c < 0xF5 ? 4 : 0;
+        uint64_t at = 1;
+        while (at < needed && whole + at < length && (c[at] & 0xC0) == 0x80) at++;
+        // Too long a form, half of a pair, or beyond the last character.
+        const int is_wrong = at > 1 && ((*c == 0xE0 && c[1] < 0xA0) || (*c == 0xED && c[1] > 0x9F)
+            || (*c == 0xF0 && c[1] < 0x90) || (*c == 0xF4 && c[1] > 0x8F));
+        if (at == needed && !is_wrong) {
+            whole += needed;
+            continue;
+        }
+        if (is_wrong || needed == 0 || whole + at < length)
+            answer_fail(a, VC_E_VENDOR, "the server's answer is no text in UTF-8");
+        break;
+    }
+    return whole;
+}
+
 // What a status means to the host, which decides by it whether to try again, or elsewhere.
 static void refused(answer *a, uint32_t status) {
     char sentence[sizeof a->sentence];
@@ -52,14 +76,26 @@ static void refused(answer *a, uint32_t status) {
     a->failure.retryable = status == 429 || status >= 500;
 }
 
+// The vendor's own code, `"code": "..."` of a refusal in JSON: the first thing that its support asks for.
+static void name_code(answer *a) {
+    const char *at = strstr(a->refusal, "\"code\"");
+    if (at == NULL) return;
+    at += strlen("\"code\"");
+    at += strspn(at, " :");
+    if (*at++ != '"') return;
+    a->failure.vendor_code = (vc_str){ at, strcspn(at, "\"") };
+}
+
 static void response(void *context, vc_handle exchange, uint32_t status, const vc_field *headers, uint32_t count) {
     (void)exchange;
     answer *a = context;
-    if (status == 200) return;
-    refused(a, status);
+    if (status != 200) refused(a, status);
     for (uint32_t i = 0; i < count; i++) {
         const vc_str name = headers[i].name, value = headers[i].value;
-        if (name.length != 11 || strncasecmp(name.data, "retry-after", 11) != 0) continue;
+        if (status == 200 && name.length == 12 && strncasecmp(name.data, "content-type", 12) == 0 && value.length >= 9
+            && strncasecmp(value.data, "text/html", 9) == 0)
+            answer_fail(a, VC_E_VENDOR, "a page of HTML came for an answer: is `url` the server's, and no proxy's?");
+        if (status == 200 || name.length != 11 || strncasecmp(name.data, "retry-after", 11) != 0) continue;
         uint32_t seconds = 0;
         for (uint64_t at = 0; at < value.length && seconds < 86400; at++) {
             if (value.data[at] < '0' || value.data[at] > '9') break;
@@ -91,7 +127,13 @@ void answer_keep(answer *a, const void *bytes, uint64_t length) {
 static void data(void *context, vc_handle exchange, vc_str bytes) {
     (void)exchange;
     answer *a = context;
-    if (a->is_complete) return; // Of a refusal only the status is of use.
+    if (a->is_complete) {
+        if (a->failure.protocol_status == 0) return;
+        const uint64_t room = sizeof a->refusal - 1 - a->received, length = bytes.length < room ? bytes.length : room;
+        memcpy(a->refusal + a->received, bytes.data, length);
+        a->received += length;
+        return;
+    }
     vendor_answered(a, bytes);
     a->received += bytes.length;
     a->arrived(a->context);
@@ -107,6 +149,8 @@ static void done(void *context, vc_handle exchange, const vc_error *error) {
         answer_fail(a, error->code, sentence);
         a->failure.retryable = error->retryable;
     }
+    if (a->failure.protocol_status != 0) name_code(a);
+    else if (!a->is_complete && a->received == 0) answer_fail(a, VC_E_VENDOR, "the server answered with nothing");
     a->is_complete = 1;
     a->arrived(a->context); // May free `a`.
 }

@@ -20,6 +20,7 @@ typedef struct answer {
 
     vc_error failure; ///< `code` is VC_OK where all went well.
     char sentence[240];
+    char refusal[1024]; ///< The beginning of what came with another status than 200, `received` bytes of it.
 } answer;
 
 /// Finds the services of the host. To be called in `create`; VC_E_UNSUPPORTED, with a sentence, where one is missing.
@@ -30,6 +31,12 @@ void answer_ask(answer *a, const vc_http_request *request);
 
 /// Keeps more bytes. The vendor's own code calls it, with what it made of the bytes that came.
 void answer_keep(answer *a, const void *bytes, uint64_t length);
+
+/// Opens a connection ahead of the first question: a handshake takes longer than a caller likes to wait.
+void answer_prewarm(vc_handle session, const char *url);
+
+/// How many of these bytes are whole characters of UTF-8. Where one is no text, the answer ends before it, as a failure.
+uint64_t answer_text(answer *a, const char *bytes, uint64_t length);
 
 /// Ends it with a failure of the given code and sentence.
 void answer_fail(answer *a, vc_status code, const char *sentence);

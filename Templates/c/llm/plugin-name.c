@@ -41,23 +41,12 @@ static void drop(session *s, question **place) {
     free(q);
 }
 
-// How many of these bytes are whole characters of UTF-8. What cannot become one is passed on as it is.
-static uint64_t whole_characters(const char *bytes, uint64_t length) {
-    for (uint64_t back = 1; back <= 3 && back <= length; back++) {
-        const unsigned char byte = (unsigned char)bytes[length - back];
-        if ((byte & 0xC0) == 0x80) continue; // In the middle of a character.
-        const uint64_t needed = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
-        return needed > back ? length - back : length;
-    }
-    return length;
-}
-
 static vc_status tell(session *s, question *q) {
-    const answer *a = &q->answer;
+    answer *a = &q->answer;
     while (q->told < a->length) {
         const char *bytes = a->bytes + q->told;
         const uint64_t left = a->length - q->told;
-        const uint64_t length = whole_characters(bytes, left < DELTA_BYTES_MAX ? left : DELTA_BYTES_MAX);
+        const uint64_t length = answer_text(a, bytes, left < DELTA_BYTES_MAX ? left : DELTA_BYTES_MAX);
         if (length == 0) break; // The rest of a character is still to come.
         const vc_event_delta delta = { .head = HEAD(delta, VC_EVENT_DELTA, q), .text = { bytes, length } };
         const vc_status status = host->emit(s->handle, &delta.head);
@@ -80,7 +69,11 @@ static void advance(session *s) {
     }
 }
 
-static void arrived(void *context) { advance(((question *)context)->owner); }
+static void arrived(void *context) {
+    question *q = context;
+    if (q->answer.is_complete && q->answer.failure.code == VC_OK) vendor_ended(&q->answer);
+    advance(q->owner);
+}
 
 static vc_status request(vc_self self, const vc_llm_request *asked) {
     session *s = self;
@@ -142,6 +135,7 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     atomic_store(&s->epoch, request->epoch);
     out->state = s, out->ops = &session_ops, out->kind_ops = &llm_ops;
     emit_plain(s->handle, VC_EVENT_READY, request->epoch, 0);
+    answer_prewarm(s->handle, s->vendor->url);
     return VC_OK;
 }
 

@@ -1,9 +1,12 @@
 // The vendor: what it is asked, and what its answer means. This file is yours; the others keep the contract.
 //
-// As it stands, the conversation is sent as it is, a JSON array of messages, and the answer is plain text as it comes.
+// As it stands, {"messages": [...], "tools": [...], "options": {...}} is sent, and the answer is plain text as it comes.
+// It ends with a line feed: what has none was cut off, and half an answer is none.
 
 #include "vendor.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 vc_status vendor_configure(vendor *v, const vc_config *config, vc_handle provider, vc_error *error) {
@@ -21,6 +24,15 @@ vc_status vendor_configure(vendor *v, const vc_config *config, vc_handle provide
 }
 
 void vendor_ask(const vendor *v, answer *a, const vc_llm_request *question) {
+    // Yours: the question, as the vendor wants it put.
+    const vc_str messages = question->messages, tools = question->tools, options = question->options;
+    char *body = malloc(messages.length + tools.length + options.length + 64);
+    if (body == NULL) {
+        answer_fail(a, VC_E_MEMORY, "there is no memory left for the question");
+        return;
+    }
+    const int length = sprintf(body, "{\"messages\": %.*s, \"tools\": %.*s, \"options\": %.*s}", (int)messages.length,
+        messages.data, (int)tools.length, tools.data, (int)options.length, options.data);
     const vc_field headers[] = {
         { VC_STR("Content-Type"), VC_STR("application/json") },
         // Yours: a credential is named here and in the manifest's `secrets`; the host puts it in, and the plugin never
@@ -31,13 +43,20 @@ void vendor_ask(const vendor *v, answer *a, const vc_llm_request *question) {
         .headers = headers, .header_count = sizeof headers / sizeof headers[0],
         // Yours: how long an answer may take to begin, and to end.
         .first_byte_ms = 5000, .deadline_ms = 60000,
-        // Yours: the question, as the vendor wants it put; `question->tools` and `question->options` are there too.
-        .body = question->messages,
+        .body = { body, (uint64_t)length },
     };
     answer_ask(a, &request);
+    free(body); // All of a request is copied.
 }
 
 void vendor_answered(answer *a, vc_str bytes) {
     // Yours: keep what is text. `a->received` bytes of this answer came before these.
     answer_keep(a, bytes.data, bytes.length);
+}
+
+void vendor_ended(answer *a) {
+    // Yours: what the end of an answer looks like.
+    if (a->length > 0 && a->bytes[a->length - 1] == '\n') return;
+    answer_fail(a, VC_E_VENDOR, "the server's answer breaks off before its end, a line feed");
+    a->failure.retryable = 1;
 }

@@ -15,4 +15,7 @@ vc_status vendor_configure(vendor *v, const vc_config *config, vc_handle provide
 /// Asks for the answer to a conversation: a JSON array of messages in the shape of OpenAI's chat.
 void vendor_ask(const vendor *v, answer *a, const vc_llm_request *question);
 
+/// An answer is complete: fails it where its end is missing.
+void vendor_ended(answer *a);
+
 #endif

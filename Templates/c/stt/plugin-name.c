@@ -71,7 +71,13 @@ static void advance(void *self) {
     }
 }
 
-static void arrived(void *context) { advance(((question *)context)->owner); }
+static void arrived(void *context) {
+    question *q = context;
+    answer *a = &q->answer;
+    if (a->is_complete && a->failure.code == VC_OK && answer_text(a, a->bytes, a->length) < a->length)
+        answer_fail(a, VC_E_VENDOR, "the server's answer is no text in UTF-8");
+    advance(q->owner);
+}
 
 static void forget_before(session *s, uint64_t position) {
     if (position <= s->base) return;
@@ -176,6 +182,7 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     atomic_store(&s->epoch, request->epoch);
     out->state = s, out->ops = &session_ops, out->kind_ops = &stt_ops;
     emit_plain(s->handle, VC_EVENT_READY, request->epoch, 0);
+    answer_prewarm(s->handle, s->vendor->url);
     return VC_OK;
 }
 

@@ -37,7 +37,7 @@ typedef struct session {
     const provider *provider;
     vc_handle handle, socket; // `socket` is 0 before and after the connection.
     _Atomic uint64_t epoch;   // Raised by `cancel`, on any thread; UINT64_MAX once closed.
-    int is_inbound, is_up, is_over;
+    int is_inbound, is_open, wants_answer, is_up, is_over;
     uint32_t refusal; // What is to be said instead of "answer", or 0.
     uint64_t sequence, position;
     uint32_t missed; // Frames that the host did not take.
@@ -138,10 +138,11 @@ static void words(session *s, vc_str message) {
 
 static void call_opened(void *context, vc_handle socket) {
     session *s = context;
+    s->is_open = 1;
     if (s->refusal != 0) {
         say(socket, "hangup %u", s->refusal);
         hung_up(s, VC_HANGUP_AGENT, s->refusal, (vc_str){ NULL, 0 });
-    } else if (s->is_inbound) {
+    } else if (s->wants_answer) {
         say(socket, "answer");
     }
 }
@@ -174,17 +175,20 @@ static vc_status connect_call(session *s) {
 
 static vc_status answer(vc_self self) {
     session *s = self;
-    return !s->is_inbound || s->is_over || s->socket != 0 ? VC_E_STATE : connect_call(s);
+    if (!s->is_inbound || s->is_over || s->wants_answer) return VC_E_STATE;
+    s->wants_answer = 1;
+    return s->is_open ? say(s->socket, "answer") : VC_OK;
 }
 
 static vc_status hangup(vc_self self, uint32_t code, vc_str reason) {
     session *s = self;
     if (s->is_over) return VC_OK; // Both sides hung up at once.
-    if (s->is_inbound && !s->is_up) { // Never answered: the gateway is told so as soon as it listens.
-        s->refusal = code != 0 ? code : 486;
-        if (s->socket != 0 || connect_call(s) == VC_OK) return VC_OK;
+    if (s->is_inbound && !s->is_up && code == 0) code = 486;
+    if (!s->is_open) { // The gateway is told as soon as it listens.
+        s->refusal = code != 0 ? code : 487;
+        return VC_OK;
     }
-    if (s->socket != 0) say(s->socket, "hangup %u", code);
+    say(s->socket, "hangup %u", code);
     hung_up(s, VC_HANGUP_AGENT, code, reason);
     return VC_OK;
 }
@@ -248,7 +252,7 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     atomic_store(&s->epoch, request->epoch);
     const int length = snprintf(s->path, sizeof s->path, "/%s/%.*s", s->is_inbound ? "call" : "dial",
         (int)(whom.length < URL_MAX ? whom.length : URL_MAX), whom.data);
-    const vc_status status = length >= URL_MAX ? VC_E_ARGUMENT : s->is_inbound ? VC_OK : connect_call(s);
+    const vc_status status = length >= URL_MAX ? VC_E_ARGUMENT : connect_call(s);
     if (status != VC_OK) {
         error->code = status;
         error->message = (vc_str)VC_STR("the gateway cannot be asked for this number: it is too long, or no address");

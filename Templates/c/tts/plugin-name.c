@@ -172,6 +172,7 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     atomic_store(&s->epoch, request->epoch);
     out->state = s, out->ops = &session_ops, out->kind_ops = &tts_ops;
     emit_plain(s->handle, VC_EVENT_READY, request->epoch, 0);
+    answer_prewarm(s->handle, s->vendor->url);
     return VC_OK;
 }
 

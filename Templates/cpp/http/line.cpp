@@ -26,6 +26,26 @@ void fill(vc_error &error, const Failure &failure) {
     error.retry_after_ms = failure.retry_after_ms;
     error.protocol_status = failure.protocol_status;
     error.message = lend(failure.sentence);
+    error.vendor_code = lend(failure.vendor_code);
+}
+
+/// `"code": "..."` of a refusal in JSON.
+std::string code_of(std::string_view refusal) {
+    constexpr std::string_view key = "\"code\"";
+    size_t at = refusal.find(key);
+    if (at == std::string_view::npos) return "";
+    at = refusal.find_first_not_of(" :", at + key.size());
+    if (at == std::string_view::npos || refusal[at] != '"') return "";
+    const size_t end = refusal.find('"', at + 1);
+    return end == std::string_view::npos ? "" : std::string(refusal.substr(at + 1, end - at - 1));
+}
+
+/// The value of a header, or nothing.
+std::string_view value_of(const vc_field *headers, uint32_t count, std::string_view name) {
+    const auto header = std::find_if(headers, headers + count, [&](const vc_field &header) {
+        return header.name.length == name.size() && strncasecmp(header.name.data, name.data(), name.size()) == 0;
+    });
+    return header == headers + count ? "" : borrow(header->value);
 }
 
 } // namespace
@@ -44,29 +64,31 @@ struct AnswerEvents {
     }
 
     static void response(void *context, vc_handle, uint32_t status, const vc_field *headers, uint32_t count) {
-        if (status == 200) return;
         arrived(context, [&](Answer &answer) {
+            if (status == 200) {
+                if (strncasecmp(std::string(value_of(headers, count, "content-type")).c_str(), "text/html", 9) == 0)
+                    answer.fail({VC_E_VENDOR, "a page of HTML came for an answer: is `url` the server's, and no proxy's?"});
+                return;
+            }
             // What a status means to the host, which decides by it whether to try again, or elsewhere.
             Failure why{status == 401 || status == 403 ? VC_E_AUTH : status == 429 ? VC_E_QUOTA : VC_E_VENDOR,
                         "the server answered with HTTP status " + std::to_string(status)};
             why.is_retryable = status == 429 || status >= 500;
             why.protocol_status = status;
-            const auto retry = std::find_if(headers, headers + count, [](const vc_field &header) {
-                return header.name.length == 11 && strncasecmp(header.name.data, "retry-after", 11) == 0;
-            });
-            if (retry != headers + count) {
-                for (const char digit : borrow(retry->value)) {
-                    if (digit < '0' || digit > '9' || why.retry_after_ms >= 86'400'000) break;
-                    why.retry_after_ms = why.retry_after_ms * 10 + static_cast<uint32_t>(digit - '0') * 1000;
-                }
+            for (const char digit : value_of(headers, count, "retry-after")) {
+                if (digit < '0' || digit > '9' || why.retry_after_ms >= 86'400'000) break;
+                why.retry_after_ms = why.retry_after_ms * 10 + static_cast<uint32_t>(digit - '0') * 1000;
             }
-            answer.fail(std::move(why));
+            answer.failure = std::make_unique<Failure>(std::move(why)); // Complete when its body is there.
         });
     }
 
     static void data(void *context, vc_handle, vc_str bytes) {
         arrived(context, [&](Answer &answer) {
-            if (answer.is_complete) return; // Of a refusal only the status is of use.
+            if (answer.failure) {
+                if (answer.refusal.size() < 1024) answer.refusal += borrow(bytes);
+                return;
+            }
             Vendor::answered(answer, borrow(bytes));
             answer.received += bytes.length;
         });
@@ -80,6 +102,8 @@ struct AnswerEvents {
                 why.is_retryable = error->retryable != 0;
                 answer.fail(std::move(why));
             }
+            if (answer.failure) answer.failure->vendor_code = code_of(answer.refusal);
+            else if (answer.received == 0) answer.fail({VC_E_VENDOR, "the server answered with nothing"});
             answer.is_complete = true;
         });
     }
@@ -119,6 +143,28 @@ void Answer::keep(std::string_view more) {
     bytes += more;
 }
 
+size_t Answer::whole_characters(std::string_view text) {
+    size_t whole = 0;
+    while (whole < text.size()) {
+        const auto *c = reinterpret_cast<const unsigned char *>(text.data()) + whole;
+        const size_t needed = *c < 0x80 ? 1 : *c >= 0xC2 && *c < 0xE0 ? 2 : *c >= 0xE0 && *c < 0xF0 ? 3
+            : *c >= 0xF0 && *c < 0xF5 ? 4 : 0;
+        size_t at = 1;
+        while (at < needed && whole + at < text.size() && (c[at] & 0xC0) == 0x80) at++;
+        // Too long a form, half of a pair, or beyond the last character.
+        const bool is_wrong = at > 1 && ((*c == 0xE0 && c[1] < 0xA0) || (*c == 0xED && c[1] > 0x9F)
+            || (*c == 0xF0 && c[1] < 0x90) || (*c == 0xF4 && c[1] > 0x8F));
+        if (at == needed && !is_wrong) {
+            whole += needed;
+            continue;
+        }
+        if (is_wrong || needed == 0 || whole + at < text.size())
+            fail({VC_E_VENDOR, "the server's answer is no text in UTF-8"});
+        break;
+    }
+    return whole;
+}
+
 void Answer::fail(Failure why) {
     if (!failure) failure = std::make_unique<Failure>(std::move(why));
     is_complete = true;
@@ -142,6 +188,8 @@ vc_status Session::report(const Failure &failure, uint64_t epoch, uint64_t reque
     event.error = &error;
     return emit(event.head);
 }
+
+void Session::prewarm(std::string_view url) const { http->prewarm(handle, lend(url)); }
 
 vc_status Session::check(uint64_t wanted) const {
     const uint64_t current = epoch;
@@ -218,6 +266,7 @@ static vc_status open_session(vc_self self, const vc_open *request, vc_session *
     try {
         auto session = std::make_unique<Session>(*static_cast<const Vendor *>(self), *request, maker(*request));
         session->emit_plain(VC_EVENT_READY, request->epoch, 0);
+        session->prewarm(session->vendor.url);
         out->state = session.release();
         out->ops = &session_ops;
         out->kind_ops = kind_ops;

@@ -34,6 +34,7 @@ struct Failure {
     bool is_retryable = false;
     uint32_t retry_after_ms = 0;
     uint32_t protocol_status = 0;
+    std::string vendor_code{}; ///< The vendor's own code: the first thing that its support asks for.
 };
 
 /// An event with its head filled in and the rest zero.
@@ -69,6 +70,8 @@ public:
     /// Keeps more bytes; `Vendor::answered` calls it, with what it made of those that came.
     void keep(std::string_view more);
     void fail(Failure why);
+    /// How many of these bytes are whole characters of UTF-8. Where one is no text, the answer fails.
+    size_t whole_characters(std::string_view text);
 
     bool is_complete = false;
     uint64_t received = 0; ///< Bytes that came, kept or not.
@@ -79,6 +82,7 @@ private:
     friend struct AnswerEvents;
     Session &owner;
     vc_handle exchange = 0;
+    std::string refusal; ///< The beginning of what came with another status than 200.
 };
 
 /// What a session does: the part that differs from kind to kind.
@@ -99,6 +103,8 @@ public:
     vc_status emit_plain(uint32_t type, uint64_t epoch, uint64_t request) const;
     /// What is told of a failure: an ERROR for `request`, after which the session goes on.
     vc_status report(const Failure &failure, uint64_t epoch, uint64_t request) const;
+    /// Opens a connection ahead of the first question: a handshake takes longer than a caller likes to wait.
+    void prewarm(std::string_view url) const;
     /// VC_OK, or why nothing of `epoch` is wanted any more.
     vc_status check(uint64_t epoch) const;
 

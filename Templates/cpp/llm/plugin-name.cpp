@@ -23,17 +23,6 @@ struct Question {
     Answer answer;
 };
 
-/// How many of these bytes are whole characters of UTF-8. What cannot become one is passed on as it is.
-size_t whole_characters(std::string_view bytes) {
-    for (size_t back = 1; back <= 3 && back <= bytes.size(); back++) {
-        const auto byte = static_cast<unsigned char>(bytes[bytes.size() - back]);
-        if ((byte & 0xC0) == 0x80) continue; // In the middle of a character.
-        const size_t needed = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
-        return needed > back ? bytes.size() - back : bytes.size();
-    }
-    return bytes.size();
-}
-
 class Model final : public Work {
 public:
     explicit Model(const vc_open &) {}
@@ -61,10 +50,10 @@ public:
 
 private:
     static vc_status tell(Session &session, Question &question) {
-        const Answer &answer = question.answer;
+        Answer &answer = question.answer;
         while (question.told < answer.bytes.size()) {
             const auto left = std::string_view(answer.bytes).substr(question.told, DELTA_BYTES_MAX);
-            const size_t length = whole_characters(left);
+            const size_t length = answer.whole_characters(left);
             if (length == 0) break; // The rest of a character is still to come.
             auto delta = make_event<vc_event_delta>(VC_EVENT_DELTA, question.epoch, question.request);
             delta.text = lend(left.substr(0, length));
@@ -73,6 +62,7 @@ private:
             question.told += length;
         }
         if (!answer.is_complete) return STILL_COMING;
+        if (!answer.failure) Vendor::ended(answer);
         if (answer.failure) return session.report(*answer.failure, question.epoch, question.request);
         auto done = make_event<vc_event_llm_done>(VC_EVENT_LLM_DONE, question.epoch, question.request);
         done.reason = VC_LLM_STOP;

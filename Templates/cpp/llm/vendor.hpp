@@ -14,8 +14,9 @@ public:
     void ask(Answer &answer, const vc_llm_request &question) const;
     /// Takes the next bytes of an answer with status 200, and keeps what is to be used of them.
     static void answered(Answer &answer, std::string_view bytes);
+    /// An answer is complete: fails it where its end is missing.
+    static void ended(Answer &answer);
 
-private:
     std::string url;
 };
 

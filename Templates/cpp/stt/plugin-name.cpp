@@ -89,8 +89,10 @@ private:
     }
 
     static vc_status tell(Session &session, Question &question) {
-        const Answer &answer = question.answer;
+        Answer &answer = question.answer;
         if (!answer.is_complete) return STILL_COMING;
+        if (!answer.failure && answer.whole_characters(answer.bytes) < answer.bytes.size())
+            answer.fail({VC_E_VENDOR, "the server's answer is no text in UTF-8"});
         if (answer.failure) return session.report(*answer.failure, question.epoch, question.request);
         if (!answer.bytes.empty() && !question.is_told) {
             auto transcript = make_event<vc_event_transcript>(VC_EVENT_TRANSCRIPT, question.epoch, question.request);

@@ -15,7 +15,6 @@ public:
     /// Takes the next bytes of an answer with status 200, and keeps what is to be used of them.
     static void answered(Answer &answer, std::string_view bytes);
 
-private:
     std::string url;
 };
 

@@ -57,11 +57,14 @@ pub struct Failure {
     pub is_retryable: bool,
     pub retry_after_ms: u32,
     pub protocol_status: u32,
+    /// The vendor's own code: the first thing that its support asks for.
+    pub vendor_code: String,
 }
 
 impl Failure {
     pub fn new(code: vc_status, sentence: &str) -> Failure {
-        Failure { code, sentence: sentence.into(), is_retryable: false, retry_after_ms: 0, protocol_status: 0 }
+        Failure { code, sentence: sentence.into(), is_retryable: false, retry_after_ms: 0, protocol_status: 0,
+            vendor_code: String::new() }
     }
 }
 
@@ -138,6 +141,7 @@ impl Failure {
         error.retry_after_ms = self.retry_after_ms;
         error.protocol_status = self.protocol_status;
         error.message = lend(self.sentence.as_bytes());
+        error.vendor_code = lend(self.vendor_code.as_bytes());
     }
 }
 
@@ -168,6 +172,7 @@ pub struct Answer {
     pub received: usize,
     pub bytes: Vec<u8>,
     pub failure: Option<Failure>,
+    refusal: Vec<u8>, // The beginning of what came with another status than 200.
     exchange: vc_handle,
     // At an address of its own, which the host gives back with everything that arrives.
     route: Box<(vc_self, u64)>,
@@ -177,7 +182,8 @@ impl Answer {
     /// Of a session's work, which finds it again by `key`.
     pub fn new(session: &Session, key: u64) -> Answer {
         let route = Box::new((session as *const Session as vc_self, key));
-        Answer { is_complete: false, received: 0, bytes: Vec::new(), failure: None, exchange: 0, route }
+        Answer { is_complete: false, received: 0, bytes: Vec::new(), failure: None, refusal: Vec::new(),
+            exchange: 0, route }
     }
 
     /// Sends a request. Where it cannot be sent the answer is complete at once, with its failure.
@@ -234,22 +240,40 @@ unsafe fn arrived(context: *mut c_void, change: impl FnOnce(&mut Answer)) {
 }
 
 unsafe extern "C" fn response(context: *mut c_void, _: vc_handle, status: u32, headers: *const vc_field, count: u32) {
-    if status == 200 { return }
     let headers = if count == 0 { &[] } else { std::slice::from_raw_parts(headers, count as usize) };
-    let seconds = headers.iter().find(|header| borrow(header.name).eq_ignore_ascii_case(b"retry-after"))
-        .and_then(|header| std::str::from_utf8(borrow(header.value)).ok()?.trim().parse::<u32>().ok());
+    let value = |name: &[u8]| headers.iter().find(|header| borrow(header.name).eq_ignore_ascii_case(name))
+        .map_or(&b""[..], |header| borrow(header.value));
+    if status == 200 {
+        if value(b"content-type").to_ascii_lowercase().starts_with(b"text/html") {
+            let sentence = "a page of HTML came for an answer: is `url` the server's, and no proxy's?";
+            arrived(context, |answer| answer.fail(Failure::new(VC_E_VENDOR, sentence)));
+        }
+        return;
+    }
+    let seconds = std::str::from_utf8(value(b"retry-after")).ok().and_then(|text| text.trim().parse::<u32>().ok());
     // What a status means to the host, which decides by it whether to try again, or elsewhere.
     let code = match status { 401 | 403 => VC_E_AUTH, 429 => VC_E_QUOTA, _ => VC_E_VENDOR };
     let failure = Failure { is_retryable: status == 429 || status >= 500, protocol_status: status,
         retry_after_ms: seconds.unwrap_or(0).min(86_400) * 1000,
         ..Failure::new(code, &format!("the server answered with HTTP status {}", status)) };
-    arrived(context, |answer| answer.fail(failure));
+    arrived(context, |answer| answer.failure = Some(failure)); // Complete when its body is there.
+}
+
+/// `"code": "..."` of a refusal in JSON.
+fn code_of(refusal: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(refusal);
+    let rest = &text[text.find("\"code\"")? + "\"code\"".len()..];
+    let rest = rest.trim_start_matches([' ', ':']).strip_prefix('"')?;
+    Some(rest[..rest.find('"')?].into())
 }
 
 unsafe extern "C" fn data(context: *mut c_void, _: vc_handle, bytes: vc_str) {
     arrived(context, |answer| {
-        if answer.is_complete { return } // Of a refusal only the status is of use.
         let bytes = borrow(bytes);
+        if answer.failure.is_some() {
+            if answer.refusal.len() < 1024 { answer.refusal.extend_from_slice(bytes) }
+            return;
+        }
         Vendor::answered(answer, bytes);
         answer.received += bytes.len();
     });
@@ -261,6 +285,13 @@ unsafe extern "C" fn done(context: *mut c_void, _: vc_handle, error: *const vc_e
         if let Some(error) = error.as_ref() {
             answer.fail(Failure { is_retryable: error.retryable != 0,
                 ..Failure::new(error.code, &String::from_utf8_lossy(borrow(error.message))) });
+        }
+        match &mut answer.failure {
+            Some(failure) => failure.vendor_code = code_of(&answer.refusal).unwrap_or_default(),
+            None if answer.received == 0 => {
+                answer.fail(Failure::new(VC_E_VENDOR, "the server answered with nothing"))
+            }
+            None => {}
         }
         answer.is_complete = true;
     });
@@ -333,6 +364,8 @@ pub unsafe extern "C" fn open(
     let session = Box::new(Session { vendor, handle: request.session, epoch: AtomicU64::new(request.epoch),
         work: UnsafeCell::new(Work::new(request)) });
     let _ = session.emit_plain(VC_EVENT_READY, request.epoch, 0);
+    // A handshake takes longer than a caller likes to wait.
+    if let Some(http) = service::<vc_http>(VC_SERVICE_HTTP) { (http.prewarm)(session.handle, lend(vendor.url.as_bytes())) }
     (*out).state = Box::into_raw(session) as vc_self;
     (*out).ops = &SESSION_OPS;
     (*out).kind_ops = Work::table();

@@ -8,10 +8,11 @@ mod line;
 mod vchost;
 mod vendor;
 
-use line::{control, head, lend, literal, Answer, Constant, Outcome, Session, STILL_COMING};
+use line::{control, head, lend, literal, Answer, Constant, Failure, Outcome, Session, STILL_COMING};
 use std::ffi::c_void;
 use std::mem::size_of;
 use vchost::*;
+use vendor::Vendor;
 
 const QUESTIONS_MAX: usize = 16;
 const DELTA_BYTES_MAX: usize = 4096;
@@ -60,27 +61,33 @@ impl Work {
 }
 
 fn tell(session: &Session, question: &mut Question) -> Outcome {
-    let (epoch, request, answer) = (question.epoch, question.request, &question.answer);
+    let (epoch, request, answer) = (question.epoch, question.request, &mut question.answer);
     while question.told < answer.bytes.len() {
         let left = &answer.bytes[question.told..];
         let left = &left[..left.len().min(DELTA_BYTES_MAX)];
-        let length = whole_characters(left);
-        if length == 0 { break } // The rest of a character is still to come.
+        let (length, is_text) = whole_characters(left);
+        if !is_text { answer.failure = Some(Failure::new(VC_E_VENDOR, "the server's answer is no text in UTF-8")) }
+        if length == 0 { // The rest of a character is still to come, or it never was one.
+            answer.is_complete |= !is_text;
+            break;
+        }
+        let left = &answer.bytes[question.told..];
         session.emit(&vc_event_delta { head: head::<vc_event_delta>(VC_EVENT_DELTA, epoch, request),
             text: lend(&left[..length]) })?; // VC_E_AGAIN: the same text again after `credit`.
         question.told += length;
     }
     if !answer.is_complete { return Err(STILL_COMING) }
+    if answer.failure.is_none() { Vendor::ended(answer) }
     if let Some(failure) = &answer.failure { return session.report(failure, epoch, request) }
     session.emit(&vc_event_llm_done { head: head::<vc_event_llm_done>(VC_EVENT_LLM_DONE, epoch, request),
         reason: VC_LLM_STOP, reserved: 0 })
 }
 
-/// How many of these bytes are whole characters of UTF-8. What cannot become one is passed on as it is.
-fn whole_characters(bytes: &[u8]) -> usize {
+/// How many of these bytes are whole characters of UTF-8, and whether what follows them may become one.
+fn whole_characters(bytes: &[u8]) -> (usize, bool) {
     match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        _ => bytes.len(),
+        Err(error) => (error.valid_up_to(), error.error_len().is_none()),
+        Ok(_) => (bytes.len(), true),
     }
 }
 

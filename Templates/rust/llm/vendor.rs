@@ -1,13 +1,14 @@
 // The vendor: what it is asked, and what its answer means. This file is yours; the others keep the contract.
 //
-// As it stands, the conversation is sent as it is, a JSON array of messages, and the answer is plain text as it comes.
+// As it stands, {"messages": [...], "tools": [...], "options": {...}} is sent, and the answer is plain text as it comes.
+// It ends with a line feed: what has none was cut off, and half an answer is none.
 
 use crate::line::{borrow, Answer, Failure, Request, Session, Settings};
-use crate::vchost::{vc_llm_request, VC_E_CONFIG};
+use crate::vchost::{vc_llm_request, vc_str, VC_E_CONFIG, VC_E_VENDOR};
 
 /// Of one section of the configuration, shared by the sessions of all its calls.
 pub struct Vendor {
-    url: String,
+    pub url: String,
 }
 
 impl Vendor {
@@ -27,10 +28,11 @@ impl Vendor {
             // Yours: a credential is named here and in the manifest's `secrets`; the host puts it in, and the plugin
             // never sees it: ("Authorization", "Bearer ${secret:ACME_API_KEY}"),
         ];
-        // Yours: the question, as the vendor wants it put (there are `tools` and `options` too), and how long its
-        // answer may take to begin, and to end.
-        let body = unsafe { borrow(question.messages) };
-        answer.ask(session, Request { method: "POST", url: &self.url, headers: &headers, body,
+        // Yours: the question, as the vendor wants it put, and how long its answer may take to begin, and to end.
+        let text = |part: vc_str| String::from_utf8_lossy(unsafe { borrow(part) });
+        let body = format!(r#"{{"messages": {}, "tools": {}, "options": {}}}"#, text(question.messages),
+            text(question.tools), text(question.options));
+        answer.ask(session, Request { method: "POST", url: &self.url, headers: &headers, body: body.as_bytes(),
             epoch: question.epoch, first_byte_ms: 5000, deadline_ms: 60_000 });
     }
 
@@ -38,5 +40,13 @@ impl Vendor {
     pub fn answered(answer: &mut Answer, bytes: &[u8]) {
         // Yours: keep what is text. `answer.received` bytes of this answer came before these.
         answer.keep(bytes);
+    }
+
+    /// An answer is complete: fails it where its end is missing.
+    pub fn ended(answer: &mut Answer) {
+        // Yours: what the end of an answer looks like.
+        if answer.bytes.last() == Some(&b'\n') { return }
+        let sentence = "the server's answer breaks off before its end, a line feed";
+        answer.fail(Failure { is_retryable: true, ..Failure::new(VC_E_VENDOR, sentence) });
     }
 }

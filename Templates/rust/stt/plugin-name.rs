@@ -9,7 +9,7 @@ mod line;
 mod vchost;
 mod vendor;
 
-use line::{control, head, lend, literal, Answer, Constant, Outcome, Session, STILL_COMING};
+use line::{control, head, lend, literal, Answer, Constant, Failure, Outcome, Session, STILL_COMING};
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::mem::size_of;
@@ -112,8 +112,11 @@ impl Work {
 }
 
 fn tell(session: &Session, question: &mut Question) -> Outcome {
-    let (epoch, request, answer) = (question.epoch, question.request, &question.answer);
+    let (epoch, request, answer) = (question.epoch, question.request, &mut question.answer);
     if !answer.is_complete { return Err(STILL_COMING) }
+    if std::str::from_utf8(&answer.bytes).is_err() {
+        answer.fail(Failure::new(VC_E_VENDOR, "the server's answer is no text in UTF-8"));
+    }
     if let Some(failure) = &answer.failure { return session.report(failure, epoch, request) }
     if !answer.bytes.is_empty() && !question.is_told {
         session.emit(&vc_event_transcript {

@@ -8,7 +8,7 @@ use crate::vchost::VC_E_CONFIG;
 
 /// Of one section of the configuration, shared by the sessions of all its calls.
 pub struct Vendor {
-    url: String,
+    pub url: String,
 }
 
 impl Vendor {
