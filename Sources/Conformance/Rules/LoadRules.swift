@@ -11,7 +11,7 @@ let loadRules: [Rule] = [
         because: "A symbol that is missed only when it is called ends the host in the middle of a call.",
         passing: "cc -shared -Wl,-z,now -Wl,-z,defs acme.c -lacme -o acme.so",
         failing: "cc -shared acme.c -o acme.so        # acme.c calls a function of libacme",
-        needs: [],
+        needs: ["VC-ELF-01", "VC-ELF-02", "VC-ELF-06", "VC-ELF-16"],
         check: .probe { bench in try bench.load() }),
     Rule(
         "VC-LOAD-06", .basic, .must, smoke: true, "Loading takes at most 200 ms of CPU time.",
