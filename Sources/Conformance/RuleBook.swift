@@ -8,8 +8,7 @@ public enum RuleBook {
 
     static let groups: [[Rule]] = [
         manifestRules, fileRules, loadRules, entryRules, tableRules, lifeRules, cancelRules, backpressureRules,
-        threadRules, memoryRules,
-        processRules, settingsRules,
+        threadRules, memoryRules, processRules, settingsRules, robustnessRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

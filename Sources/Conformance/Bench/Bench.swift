@@ -24,6 +24,8 @@ public final class Bench {
     /// The host as the plugin sees it; a rule may change it before `enter`.
     private(set) var host: UnsafeMutablePointer<vc_host>
     let kind: PluginKind
+    /// A rule's wish: the process ends as a program does, and not at once.
+    var endsByExit = false
     /// Lines for the report that are no breach: what was measured.
     private(set) var notes: [(String, String)] = []
 
