@@ -99,7 +99,7 @@ let package = Package(
     products: [.executable(name: "vchost", targets: ["Host"])] + plugins.map(\.product),
     targets: [
         // The contract, and the C that Swift cannot do without.
-        .target(name: "PluginABI"),
+        .target(name: "PluginABI", exclude: ["abi.toml"]),
         .target(name: "CPlatform"),
         .target(name: "CConformance"),
         cLibrary("Cltdl", package: "libltdl-dev"),

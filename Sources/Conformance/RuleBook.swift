@@ -9,6 +9,9 @@ public enum RuleBook {
     static let groups: [[Rule]] = [
         manifestRules, fileRules, loadRules, entryRules, tableRules, lifeRules, cancelRules, backpressureRules,
         threadRules, memoryRules, processRules, settingsRules, robustnessRules,
+        // The kinds.
+        speechToTextRules, speechToTextTextRules, speechToTextFormRules,
+        voiceActivityRules, voiceActivityBatchRules, turnRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

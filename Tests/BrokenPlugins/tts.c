@@ -66,7 +66,7 @@ typedef struct session {
     uint32_t rate_hz, word_samples, request_count, cancel_count;
     uint64_t sequence;
     _Atomic uint64_t epoch;
-    int is_closed, is_ready, is_without_credit, shall_stop;
+    int is_closed, is_ready, is_without_credit, shall_stop, was_asked;
     int32_t budget;
     const char *kept;
     pthread_mutex_t mutex;
@@ -75,8 +75,8 @@ typedef struct session {
 
 // What is one for all sessions, in the plugins that break so.
 static pthread_mutex_t everybody = PTHREAD_MUTEX_INITIALIZER;
-static session *stalled, *pool[16];
-static int all_canceled, was_destroyed;
+static session *stalled, *canceled, *pool[16];
+static int was_destroyed;
 static __thread session *of_this_thread;
 
 static vc_status emit_plain(session *self, uint32_t type, uint64_t epoch, uint64_t number) {
@@ -175,9 +175,9 @@ static void pump(session *self) {
     while (self->first) {
         request *one = self->first;
         vc_status status = VC_OK;
-        if (!BREAKS(VC_CAN_14) && one->epoch < atomic_load(&self->epoch)) status = VC_E_CANCELED;
+        if (one->epoch < atomic_load(&self->epoch)) status = VC_E_CANCELED;
         if (BREAKS(VC_CAN_12) && self->shall_stop && one->position >= self->rate_hz / 25) status = VC_E_CANCELED;
-        if (BREAKS(VC_LIFE_14) && all_canceled) status = VC_E_CANCELED;
+        if (BREAKS(VC_LIFE_14) && canceled && canceled != self) status = VC_E_CANCELED;
         while (status == VC_OK && (one->word_left > 0 || begin_word(self, one))) {
             status = speak_frame(self, one);
             if (BREAKS(VC_CAN_12) && self->shall_stop && status == VC_OK && one->position >= self->rate_hz / 25)
@@ -193,7 +193,7 @@ static void pump(session *self) {
             KEEP(leak);
         }
         forget_first(self);
-        if (BREAKS(VC_LIFE_34) && !self->first) emit_plain(self, VC_EVENT_CLOSED, atomic_load(&self->epoch), 0);
+        if (BREAKS(VC_LIFE_34) && !self->first) emit_in(self, self->handle, 8000, VC_EVENT_CLOSED);
         if (BREAKS(VC_LIFE_31) && !self->first) emit_in(self, self->owner->handle, 4000, VC_EVENT_CANCELED);
         if (BREAKS(VC_LIFE_23) && !self->first) emit_plain(self, VC_EVENT_READY, atomic_load(&self->epoch), 0);
     }
@@ -214,7 +214,7 @@ static void pump_again(void *context, vc_handle timer) {
 static void spoil_the_process(session *self) {
     if (BREAKS(VC_ENVI_01)) { printf("ok 1 - everything\n"); fflush(stdout); }
     if (BREAKS(VC_ENVI_02)) fprintf(stderr, "speaking\n");
-    if (BREAKS(VC_ENVI_03)) signal(SIGPIPE, SIG_IGN);
+    if (BREAKS(VC_ENVI_03)) signal(SIGUSR2, SIG_IGN);
     if (BREAKS(VC_ENVI_04)) setenv("https_proxy", "http://127.0.0.1:3128", 1);
     if (BREAKS(VC_ENVI_05)) umask(0);
     if (BREAKS(VC_ENVI_06)) setlocale(LC_NUMERIC, "C.UTF-8");
@@ -231,6 +231,7 @@ static vc_status speak(vc_self state, uint64_t number, uint64_t epoch, vc_str te
     if (self->is_closed) return VC_E_CLOSED;
     if (BREAKS(VC_CAN_11) && self->cancel_count > 256) return VC_E_AGAIN;
     if (BREAKS(VC_ABI_10) && (flags & ~(uint32_t)VC_TTS_LAST)) return VC_E_ARGUMENT;
+    self->was_asked = 1;
     spoil_the_process(self);
     if (BREAKS(VC_THR_01) && of_this_thread != self) return VC_E_STATE;
     if (BREAKS(VC_MEM_01) && text.length) ((char *)text.data)[0] |= 0x20;
@@ -275,11 +276,11 @@ static void cancel(vc_self state, uint64_t epoch) {
     while (known < epoch && !atomic_compare_exchange_weak(&self->epoch, &known, epoch)) {}
     self->cancel_count++;
     if (BREAKS(VC_THR_04)) pthread_mutex_unlock(&self->mutex);
-    for (volatile int i = 0; BREAKS(VC_CAN_01) && i < 20000000; i++) {}
+    for (volatile int i = 0; BREAKS(VC_CAN_01) && self->cancel_count < 40 && i < 20000000; i++) {}
     if (BREAKS(VC_CAN_12)) self->shall_stop = 1;
-    if (BREAKS(VC_LIFE_14)) all_canceled = 1;
+    if (BREAKS(VC_LIFE_14)) canceled = self;
     if (BREAKS(VC_CAN_02)) return;
-    if (BREAKS(VC_CAN_07) && !self->sequence) return;
+    if (BREAKS(VC_CAN_07) && !self->was_asked) return;
     if (BREAKS(VC_BP_09) && self->is_without_credit) return;
     const int is_new = known < epoch || (BREAKS(VC_CAN_04) && known == epoch) || (BREAKS(VC_CAN_05) && known > epoch);
     if (!is_new) return;

@@ -43,7 +43,7 @@ struct CommandTests {
             ]
             let path = "\(folder)/\(name)"
             try write("x.c", "#include \"vchost/vchost.h\"\nVC_MANIFEST(\(JSONValue.string(manifest.text).text));\n"
-                + "VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *h, const vc_module **m) { (void)h, (void)m; return VC_E_ABI; }\n")
+                + "VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *h, const vc_module **m) { (void)h, (void)m; return VC_E_UNSUPPORTED; }\n")
             let status = execute([
                 "/usr/bin/cc", "-shared", "-fPIC", "-fvisibility=hidden", "-I", FakeProbe.repository + "/Sources/PluginABI/include",
                 "\(folder)/x.c", "-o", path,

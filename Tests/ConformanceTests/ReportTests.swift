@@ -24,7 +24,7 @@ struct ReportTests {
     @Test("The XML is well-formed, whatever a plugin printed")
     func xml() {
         let script = "import sys, xml.etree.ElementTree as tree; root = tree.parse(sys.argv[1]).getroot(); "
-            + "assert [s.get('name') for s in root] == ['org.acme.tts', 'org.acme.tts', 'org.acme.vad', 'text.so']; "
+            + "assert [s.get('name') for s in root] == ['org.acme.tts (file)', 'org.acme.tts', 'org.acme.vad', 'text.so']; "
             + "assert root.get('errors') == '4' and root.get('failures') == '1', root.attrib"
         #expect(execute(["/usr/bin/python3", "-c", script, "\(Self.golden)/report.junit"]) == 0)
     }

@@ -228,8 +228,8 @@ struct RunnerTests {
     @Test("A question on the peer channel is answered by the vendor, or by the words that there is none")
     func peer() throws {
         struct Echo: PeerSource, ProbePeer {
-            func check(_ subject: Subject) {}
-            func peer(for subject: Subject, job: inout Job) -> (any ProbePeer)? { self }
+            func prepare(_ job: inout Job, for subject: Subject) {}
+            func peer(of job: Job, for subject: Subject) -> (any ProbePeer)? { self }
             mutating func answer(_ line: String) -> String? { String(repeating: line, count: 20_000) }
         }
         let long = try FakeProbe.result("ask", peers: Echo())
@@ -243,7 +243,7 @@ struct RunnerTests {
     func links() throws {
         let file = "Sources/Conformance/Rule.swift"
         try #require(access(file, R_OK) == 0, "the tests run in the root of the repository")
-        let report = try FakeProbe.run([.fake("link")], subjects: [.sample(files: [file]), .sample(files: ["../x"])])
+        let report = try FakeProbe.run([.fake("link")], subjects: [.sample(files: [file]), .sample(files: ["missing.bin"])])
         #expect(report[0].results[0].notes == [RuleResult.Note("file", "there")])
         #expect(report[1].results[0].notes == [RuleResult.Note("file", "not there")])
     }

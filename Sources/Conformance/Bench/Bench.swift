@@ -26,6 +26,8 @@ public final class Bench {
     let kind: PluginKind
     /// A rule's wish: the process ends as a program does, and not at once.
     var endsByExit = false
+    /// Synthetic speech by its rate: made once.
+    var buzz: [Int: [Int16]] = [:]
     /// Lines for the report that are no breach: what was measured.
     private(set) var notes: [(String, String)] = []
 

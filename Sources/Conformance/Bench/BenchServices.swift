@@ -310,11 +310,13 @@ private func benchMediaDo(
     _ body: (inout BenchMedia) -> vc_status
 ) -> vc_status {
     world.monitor.locked {
-        guard let entry = world.media[media], !entry.isClosed else {
+        guard var entry = world.media[media], !entry.isClosed else {
             world.misuse.append("vc.media: \(what) on a media session that is closed or never was")
             return vc_status(VC_E_STALE)
         }
-        return body(&world.media[media]!)
+        // A copy, because `body` may look at the table itself.
+        defer { world.media[media] = entry }
+        return body(&entry)
     }
 }
 

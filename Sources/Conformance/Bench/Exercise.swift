@@ -92,36 +92,6 @@ extension BenchSession {
 }
 
 extension BenchProvider {
-    /// A batch of windows; the rows' probabilities, in order.
-    func process(
-        _ rows: [(session: BenchSession, samples: [Int16], reset: Bool)], stride: Int = MemoryLayout<vc_vad_row>.stride,
-        deadlineMs: Int = 100
-    ) throws -> [Float] {
-        guard let first = rows.first, let process = try first.session.detector().ops.process else { return [] }
-        let lender = bench.lender
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: rows.count * stride, alignment: 8)
-        defer { memory.deallocate() }
-        memset(memory, 0x5a, rows.count * stride)
-        for (index, row) in rows.enumerated() {
-            let data = row.samples.withUnsafeBytes { lender.lend($0, "samples") }
-            memory.storeBytes(
-                of: vc_vad_row(
-                    session: row.session.theirs, samples: data.assumingMemoryBound(to: Int16.self),
-                    probability: -1, flags: row.reset ? UInt32(VC_VAD_ROW_RESET) : 0),
-                toByteOffset: index * stride, as: vc_vad_row.self)
-        }
-        let batch = lender.lend(
-            vc_vad_batch(
-                size: UInt32(MemoryLayout<vc_vad_batch>.size), rate_hz: UInt32(first.session.rateHz),
-                samples: UInt32(first.samples.count), row_count: UInt32(rows.count), row_stride: UInt32(stride),
-                reserved: 0, rows: memory.assumingMemoryBound(to: vc_vad_row.self),
-                deadline_ns: bench.nowNs + UInt64(deadlineMs) * 1_000_000), "vc_vad_batch")
-        let status = bench.world.call("process rows=\(rows.count)") { process(theirs, batch) }
-        lender.takeBack()
-        guard status == VC_OK else { throw Violation("process", expected: "VC_OK", got: statusName(status)) }
-        return rows.indices.map { memory.load(fromByteOffset: $0 * stride + 16, as: Float.self) }
-    }
-
     /// The next incoming call, as the provider announces it; the scripted peer makes one when the provider is up.
     func waitForIncoming(ms: Int = 10_000, after known: Int = 0) -> RecordedEvent? {
         _ = bench.wait(ms: ms) { events.filter { $0.type == VC_EVENT_INCOMING }.count > known }

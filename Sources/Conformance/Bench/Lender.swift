@@ -66,12 +66,27 @@ final class Lender {
     }
 
     private func lendGuarded(_ bytes: UnsafeRawBufferPointer, _ label: String) -> UnsafeMutableRawPointer? {
+        guard guards.contains(.begin) || guards.contains(.end) else { return lendWithMargins(bytes, label) }
         let placement = guards.contains(.begin) ? VCC_BEGINS_AFTER_GUARD : VCC_ENDS_AT_GUARD
         let input = vcc_input_make(bytes.baseAddress, bytes.count, placement, label)
         guard let data = input.data else { return nil }
-        if guards.contains(.readOnly) { vcc_input_protect(input) }
         inputs.append(input)
         return data
+    }
+
+    /// Who reads a little too far must not be caught by a rule that is about something else.
+    private static let margin = 16
+
+    private func lendWithMargins(_ bytes: UnsafeRawBufferPointer, _ label: String) -> UnsafeMutableRawPointer? {
+        let blank = [UInt8](repeating: 0xa5, count: Self.margin)
+        let padded = blank + bytes + blank
+        let input = padded.withUnsafeBytes {
+            vcc_input_make($0.baseAddress, $0.count, VCC_BEGINS_AFTER_GUARD, label)
+        }
+        guard let data = input.data else { return nil }
+        if guards.contains(.readOnly) { vcc_input_protect(input) }
+        inputs.append(input)
+        return data + Self.margin
     }
 
     /// The call returned.

@@ -55,7 +55,13 @@ final class World: @unchecked Sendable {
     let monitor = BenchMonitor()
     var clock = VirtualClock()
     private(set) var objects: [vc_handle: BenchObject] = [:]
-    private(set) var events: [RecordedEvent] = []
+    /// All that was emitted, in order.
+    var events: [RecordedEvent] {
+        monitor.locked { eventsByObject.values.flatMap(\.self).sorted { $0.number < $1.number } }
+    }
+    /// By object, because rules ask for one object's events again and again.
+    private var eventsByObject: [vc_handle: [RecordedEvent]] = [:]
+    private var eventCount = 0
     var logLines: [RecordedLogLine] = []
     /// What the plugin did with a service that the service's header does not allow.
     var misuse: [String] = []
@@ -71,9 +77,8 @@ final class World: @unchecked Sendable {
     let driverThread = pthread_self()
     /// The handle before the next one; far from small integers, which a confused plugin might pass.
     private var latestHandle: vc_handle = 0x7e57_0000_0000_1000
-    /// More events than any rule looks at: the rest is counted.
+    /// More events than any rule looks at: the rest is answered and not kept.
     static let eventsMax = 500_000
-    private(set) var eventsBeyond = 0
 
     init(job: Job) { self.job = job }
 
@@ -161,9 +166,10 @@ final class World: @unchecked Sendable {
             recorded.atNs = clock.nowNs
             recorded.thread = pthread_self()
             recorded.during = recorded.thread == driverThread ? callInProgress : ""
-            recorded.number = events.count
+            recorded.number = eventCount
             recorded.answer = answer(to: recorded)
-            if events.count < Self.eventsMax { events.append(recorded) } else { eventsBeyond += 1 }
+            eventCount += 1
+            if eventCount <= Self.eventsMax { eventsByObject[handle, default: []].append(recorded) }
             return recorded.answer
         }
     }
@@ -200,11 +206,11 @@ final class World: @unchecked Sendable {
     }
 
     func events(of handle: vc_handle) -> [RecordedEvent] {
-        monitor.locked { events.filter { $0.object == handle } }
+        monitor.locked { eventsByObject[handle] ?? [] }
     }
 
     /// Gives the record's memory back, for rules that measure memory.
-    func forgetEvents() { monitor.locked { events = [] } }
+    func forgetEvents() { monitor.locked { eventsByObject = [:] } }
 
     func service(_ id: String) -> UnsafeRawPointer? {
         monitor.locked {

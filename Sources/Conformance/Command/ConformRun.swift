@@ -122,13 +122,23 @@ struct ConformRun {
         }
         let kind = try words["--kind"].map(RuleCatalogue.kind)
         let provider = words["--provider"]
+        let (include, exclude) = (words["--include"], words["--exclude"])
         return Runner.Selection { [ids] rule, subject, declaration in
-            guard ids.contains(rule.id) else { return false }
+            guard ids.contains(rule.id) || Self.isOwn(rule, include: include, exclude: exclude) else { return false }
             // A rule about the file concerns a plugin that has what is asked for.
             let candidates = declaration.map { [$0] } ?? subject.manifest?.providers ?? []
             if kind == nil, provider == nil { return true }
-            return candidates.contains { (kind == nil || $0.knownKind == kind) && (provider == nil || $0.id == provider) }
+            return candidates.contains { candidate in
+                (kind == nil || candidate.knownKind == kind) && (provider == nil || candidate.id == provider)
+            }
         }
+    }
+
+    /// Whether it is a scenario that the filters let through. What a plugin brings is not known when they are read.
+    private static func isOwn(_ rule: Rule, include: String?, exclude: String?) -> Bool {
+        func matches(_ text: String) -> Bool { (try? Regex(text)).map { rule.id.contains($0) } ?? false }
+        return rule.id.hasPrefix(OwnScenario.idPrefix) && include.map(matches) ?? true
+            && !(exclude.map(matches) ?? false)
     }
 
     private static func pattern(_ option: String, _ text: String) throws(CommandUsage) -> Regex<AnyRegexOutput> {

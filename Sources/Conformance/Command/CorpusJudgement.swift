@@ -28,7 +28,8 @@ struct CorpusJudgement {
     }
 
     private func good(_ results: [RuleResult]) -> [String] {
-        var problems = results.filter { $0.status.isBreach && !entry.also.contains($0.rule) }.map { "a good plugin fails: \($0.message)" }
+        let breaches = results.filter { $0.status.isBreach && !entry.also.contains($0.rule) }
+        var problems = breaches.map { "a good plugin fails: \($0.message)" }
         if !results.contains(where: { $0.status == .pass }) { problems.append("no rule was run") }
         return problems
     }

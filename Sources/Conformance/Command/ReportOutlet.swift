@@ -1,4 +1,4 @@
-// Where a report goes: `-f junit=report.xml` to a file, `-f tap` to standard output, pretty there when nothing else does.
+// Where a report goes: `-f junit=report.xml` to a file, `-f tap` to standard output; without any, pretty goes there.
 
 import Glibc
 

@@ -28,7 +28,8 @@ struct RuleCatalogue {
             output("\(Self.padded(rule.id, width))  \(marks.joined(separator: "  "))  \(rule.sentence)\n")
         }
         let musts = chosen.count { $0.weight == .must }
-        output("\(chosen.count) rules: \(musts) MUST, \(chosen.count - musts) SHOULD, \(chosen.count { $0.isSmoke }) smoke\n")
+        let smoke = chosen.count { $0.isSmoke }
+        output("\(chosen.count) rules: \(musts) MUST, \(chosen.count - musts) SHOULD, \(smoke) smoke\n")
         return chosen.isEmpty ? 6 : 0
     }
 
@@ -40,7 +41,8 @@ struct RuleCatalogue {
             throw CommandUsage("there is no rule \(id); `vchost conform list` has them all")
         }
         var text = "\(rule.id)  \(rule.sentence)\n\n\(rule.reason)\n\n"
-        text += "weight    \(rule.weight == .must ? "MUST: a breach fails the plugin" : "SHOULD: a breach is a warning")\n"
+        let weight = rule.weight == .must ? "MUST: a breach fails the plugin" : "SHOULD: a breach is a warning"
+        text += "weight    \(weight)\n"
         text += "level     \(rule.level.name)\n"
         text += "kinds     \(rule.kinds.isEmpty ? "all" : rule.kinds.map(\.rawValue).joined(separator: ", "))\n"
         text += "checked   \(Self.method(rule))\n"
@@ -66,7 +68,9 @@ struct RuleCatalogue {
     // MARK: Parts
 
     private static func method(_ rule: Rule) -> String {
-        let clock = rule.clock == .virtual ? "time passes only when the rule says so" : "time is measured, nothing runs beside it"
+        let clock =
+            rule.clock == .virtual
+            ? "time passes only when the rule says so" : "time is measured, nothing runs beside it"
         return switch rule.check {
         case .file: "on the bytes of the file; no code of the plugin runs"
         case .probe: "in a process of its own; \(clock)"

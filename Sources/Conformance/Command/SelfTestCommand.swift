@@ -38,7 +38,7 @@ struct SelfTestCommand {
             throw SubjectProblem("\(error.message). Run Tests/BrokenPlugins/build first")
         }
         let test = SelfTest(
-            corpus: corpus, rules: command.rules, settings: settings, peers: command.peers(nil),
+            corpus: corpus, rules: command.rules, settings: settings, peers: CorpusPeers(corpus, peers: command.peers),
             isFull: words.has("--full"), repeats: try words.number("--repeat", 1...100) ?? 1)
         let bar = command.isTerminal ? ProgressBar(errors) : nil
         let outcome = try test.run(bar?.progress ?? .init())

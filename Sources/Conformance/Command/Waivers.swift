@@ -1,4 +1,5 @@
-// Breaches that are excused: one by one with a reason (`--waive`), or because an earlier report has them (`--baseline`).
+// Breaches that are excused: one by one with a reason (`--waive`), or because an earlier report has them
+// (`--baseline`).
 //
 // An excuse that nothing needs any more is told: a list of known failures that never shrinks is worth nothing.
 
@@ -63,8 +64,10 @@ struct Waivers {
         }
         // A waiver on the command line is for all plugins of the run: it is needless when none of them needs it.
         for rule in reasons.keys.sorted() where !used.contains(rule) {
-            guard let index = reports.firstIndex(where: { $0.results.contains { $0.rule == rule && $0.status == .pass } })
-            else { continue }
+            let index = reports.firstIndex { report in
+                report.results.contains { $0.rule == rule && $0.status == .pass }
+            }
+            guard let index else { continue }
             if !reports[index].needless.contains(rule) { reports[index].needless.append(rule) }
         }
         return reports

@@ -9,25 +9,27 @@ enum Base64 {
         return values
     }()
 
-    static func text(of bytes: some Collection<UInt8>) -> String {
-        var out: [UInt8] = []
-        out.reserveCapacity((bytes.count + 2) / 3 * 4)
-        var group: UInt32 = 0
-        var filled = 0
-        for byte in bytes {
-            group = group << 8 | UInt32(byte)
-            filled += 1
-            guard filled == 3 else { continue }
-            for shift in [18, 12, 6, 0] as [UInt32] { out.append(alphabet[Int(group >> shift & 63)]) }
-            group = 0
-            filled = 0
+    static func text(of bytes: [UInt8]) -> String {
+        let count = (bytes.count + 2) / 3 * 4
+        return alphabet.withUnsafeBufferPointer { alphabet in
+            bytes.withUnsafeBufferPointer { bytes in
+                String(unsafeUninitializedCapacity: count) { out in
+                    var (from, to) = (0, 0)
+                    while from < bytes.count {
+                        let second = from + 1 < bytes.count ? bytes[from + 1] : 0
+                        let third = from + 2 < bytes.count ? bytes[from + 2] : 0
+                        let group = Int(bytes[from]) << 16 | Int(second) << 8 | Int(third)
+                        out[to] = alphabet[group >> 18]
+                        out[to + 1] = alphabet[group >> 12 & 63]
+                        out[to + 2] = from + 1 < bytes.count ? alphabet[group >> 6 & 63] : UInt8(ascii: "=")
+                        out[to + 3] = from + 2 < bytes.count ? alphabet[group & 63] : UInt8(ascii: "=")
+                        from += 3
+                        to += 4
+                    }
+                    return count
+                }
+            }
         }
-        if filled > 0 {
-            group <<= UInt32(8 * (3 - filled))
-            for shift in ([18, 12, 6] as [UInt32]).prefix(filled + 1) { out.append(alphabet[Int(group >> shift & 63)]) }
-            out += [UInt8](repeating: UInt8(ascii: "="), count: 3 - filled)
-        }
-        return String(decoding: out, as: UTF8.self)
     }
 
     /// Nil for what is no Base64; padding may be left out.

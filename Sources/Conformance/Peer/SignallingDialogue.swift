@@ -24,6 +24,9 @@ public struct SignallingDialogue: Sendable {
     private let script: SignallingScript
     private var known: Set<String> = []
     private var sent: [String: String] = [:]
+    /// Start lines that did not fit, for the report.
+    private var refused: [String] = []
+    private static let refusedMax = 8
 
     public init(_ script: SignallingScript, variables: [String: String]) {
         self.script = script
@@ -67,11 +70,13 @@ public struct SignallingDialogue: Sendable {
             received.append(message)
             return []
         }
+        if refused.count < Self.refusedMax { refused.append(message.start) }
         return nil
     }
 
     private var summary: String {
-        received.isEmpty ? "nothing" : received.map(\.start).joined(separator: ", ")
+        let others = refused.isEmpty ? "" : "; not awaited: " + refused.joined(separator: ", ")
+        return (received.isEmpty ? "nothing" : received.map(\.start).joined(separator: ", ")) + others
     }
 
     private mutating func advance(nowNs: UInt64, isDue: Bool) -> [String] {

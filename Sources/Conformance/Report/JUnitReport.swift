@@ -35,8 +35,8 @@ enum JUnitReport {
 
     private static func suites(_ report: Report) -> [Suite] {
         let properties = [
-            ("plugin", report.plugin), ("version", report.version), ("sha256", report.sha256), ("seed", report.seedText),
-            ("level", report.level.name),
+            ("plugin", report.plugin), ("version", report.version), ("sha256", report.sha256),
+            ("seed", report.seedText), ("level", report.level.name),
         ]
         if !report.problem.isEmpty, report.results.isEmpty {
             let text = "    <testcase classname=\"PLUGIN\" name=\"can be run\" time=\"0.000\">\n"
@@ -49,7 +49,7 @@ enum JUnitReport {
         for result in report.results where !names.contains(result.provider) { names.append(result.provider) }
         return names.map { name in
             Suite(
-                name: name.isEmpty ? report.plugin : name, properties: properties,
+                name: name.isEmpty ? "\(report.plugin) (file)" : name, properties: properties,
                 cases: report.results.filter { $0.provider == name }.map { self.case($0, report) })
         }
     }
@@ -69,7 +69,8 @@ enum JUnitReport {
         case .failure, .error:
             let tag = outcome == .failure ? "failure" : "error"
             let body = [result.details, result.output].filter { !$0.isEmpty }.joined(separator: "\n")
-            inner += "      <\(tag) type=\(quoted(result.rule)) message=\(quoted(result.finding))>\(escaped(body))</\(tag)>\n"
+            inner += "      <\(tag) type=\(quoted(result.rule)) message=\(quoted(result.finding))>"
+            inner += "\(escaped(body))</\(tag)>\n"
         case .skipped: inner += "      <skipped message=\(quoted(result.finding))/>\n"
         }
         if result.status == .warn, outcome == .pass {
@@ -108,8 +109,7 @@ enum JUnitReport {
             case "\"": out += "&quot;"
             case "\n": out += "&#10;"
             case "\t": out += "&#9;"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7f || scalar.value == 0xfffe || scalar.value == 0xffff:
-                out += "\u{fffd}"
+            case "\u{0}"..<"\u{20}", "\u{7f}", "\u{fffe}", "\u{ffff}": out += "\u{fffd}"
             default: out.unicodeScalars.append(scalar)
             }
         }

@@ -19,7 +19,7 @@ enum PrettyReport {
     private static func section(_ report: Report) -> String {
         var lines: [String] = []
         if !report.problem.isEmpty { lines.append("\(report.plugin) cannot be run: \(report.problem)") }
-        let several = Set(report.results.map(\.provider)).count > 1
+        let several = Set(report.results.map(\.provider)).subtracting([""]).count > 1
         for result in report.results where result.status.isBreach {
             let owner = several && !result.provider.isEmpty ? "\(result.provider) " : ""
             lines.append("\(mark(result.status)) \(owner)\(result.message)")

@@ -55,8 +55,8 @@ public struct Report: Sendable, Equatable {
         return reached
     }
 
-    /// 0 all kept, 1 a breach, 3 nothing could be inspected, 4 the plugin crashed, hung or left no verdict, 6 nothing was
-    /// selected, 77 everything was skipped. 2 and 5 are not the plugin's.
+    /// 0 all kept, 1 a breach, 3 nothing could be inspected, 4 the plugin crashed, hung or left no verdict, 6 nothing
+    /// was selected, 77 everything was skipped. 2 and 5 are not the plugin's.
     public var exitCode: Int32 {
         if !problem.isEmpty { return 3 }
         if results.isEmpty { return 6 }

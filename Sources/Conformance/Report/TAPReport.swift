@@ -24,7 +24,8 @@ enum TAPReport {
             switch result.status {
             case .pass: out += "ok \(number) - \(name)\n"
             case .skip: out += "ok \(number) - \(name) # SKIP \(escaped(result.why))\n"
-            case .waived: out += "not ok \(number) - \(name) # todo waived: \(escaped(result.why))\n" + evidence(report, result)
+            case .waived:
+                out += "not ok \(number) - \(name) # todo waived: \(escaped(result.why))\n" + evidence(report, result)
             case .warn where !report.failsOnWarnings:
                 out += "not ok \(number) - \(name) # todo advice\n" + evidence(report, result)
             default: out += "not ok \(number) - \(name)\n" + evidence(report, result)

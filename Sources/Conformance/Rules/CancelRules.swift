@@ -153,7 +153,7 @@ private let moreCancelRules: [Rule] = [
         because: "A noisy line interrupts all the time.",
         passing: "one counter, however often",
         failing: "self->canceled[self->count++ % 256] = epoch;",
-        needs: ["VC-CAN-02"],
+        needs: ["VC-CAN-02", "VC-CAN-12"],
         check: .probe { bench in
             let provider = try bench.provider()
             let fresh = try provider.session()

@@ -20,6 +20,7 @@ let moreLifeRules: [Rule] = [
                         "open \(number) of 100, all others destroyed", expected: "VC_OK",
                         got: "\(statusName(status)): \(error.message)")
                 }
+                try session.waitUntilReady()
                 try session.end()
             }
         }),

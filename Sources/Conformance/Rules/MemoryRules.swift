@@ -43,7 +43,7 @@ let memoryRules: [Rule] = [
             try provider.end()
         }),
     slope(
-        "VC-MEM-06", "Sessions leave no memory behind.", "heap bytes a session", limit: 512,
+        "VC-MEM-06", "Sessions leave no memory behind.", "heap bytes a session", limit: 512, needs: ["VC-MEM-07", "VC-MEM-09"],
         because: "A thousand calls a day with a kilobyte each is a restart a month.",
         passing: "destroy(self) { free(self->text); free(self); }",
         failing: "destroy(self) { free(self); }",
@@ -79,6 +79,7 @@ let memoryRules: [Rule] = [
         each: { provider in try provider.plainSession().end() }, measure: { Int(vcc_vitals_take().threads) }),
     slope(
         "VC-MEM-10", "Sessions leave no mapping behind.", "pages of addresses a session", limit: 8,
+        needs: ["VC-MEM-09"],
         because: "Mapped memory is memory, though no allocator counts it.",
         passing: "munmap(self->ring, RING_BYTES);",
         failing: "self->ring = mmap(NULL, RING_BYTES, …);",
@@ -104,12 +105,12 @@ private func guarded(
 
 /// A rule about what is kept for each session.
 private func slope(
-    _ id: String, _ sentence: String, _ unit: String, limit: Int, because: String, passing: String, failing: String,
+    _ id: String, _ sentence: String, _ unit: String, limit: Int, needs: [String] = [], because: String, passing: String, failing: String,
     each: @escaping @Sendable (BenchProvider) throws -> Void, measure: @escaping @Sendable () -> Int
 ) -> Rule {
     Rule(
         id, .basic, kinds: [.speechToText, .turn, .voiceActivity, .languageModel, .textToSpeech], sentence,
-        because: because, passing: passing, failing: failing,
+        because: because, passing: passing, failing: failing, needs: ["VC-LIFE-12"] + needs,
         check: .probe { bench in
             let provider = try bench.provider()
             let grown = try perRound(rounds: 3, times: 20, { try each(provider) }, measure)

@@ -51,6 +51,7 @@ let tableRules: [Rule] = [
         because: "Hosts differ in what they offer, and older ones offer less.",
         passing: "if (!http) return fail(error, VC_E_UNSUPPORTED, \"this host has no vc.http/1\");",
         failing: "http->prewarm(…);        // and http is NULL",
+        needs: ["VC-LIFE-02", "VC-ENT-09"],
         check: .probe { bench in
             for id in BenchServices.ids {
                 bench.world.hiddenServices = [id]

@@ -7,7 +7,7 @@ import JSON
 
 /// Answers what a probe asks. One for each probe; it is used by one thread.
 public protocol ProbePeer {
-    /// The answer to a line, or nil to give none. Neither has a line break.
+    /// The answer to a line, or nil when there is none to give (a `tell`). Neither has a line break.
     mutating func answer(_ line: String) -> String?
 }
 

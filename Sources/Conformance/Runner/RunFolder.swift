@@ -1,7 +1,8 @@
 // The folder of a run: copies of the plugins, and a home for each probe. It is gone when the run is.
 //
-// A plugin is loaded from a copy, as the host does it (`PluginStore`): what is tested is what was read, whatever happens
-// to the file meanwhile. It lies in a folder named by its hash, and keeps its own name, which may appear in messages.
+// A plugin is loaded from a copy, as the host does it (`PluginStore`): what is tested is what was read, whatever
+// happens to the file meanwhile. It lies in a folder named by its hash, and keeps its own name, which may appear in
+// messages.
 
 import Glibc
 
@@ -27,7 +28,9 @@ final class RunFolder: Sendable {
     func place(_ subject: Subject) throws(RunnerFailure) -> String {
         let folder = path + "/" + subject.sha256
         let copy = folder + "/" + subject.name
-        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else { throw RunnerFailure("cannot make \(folder)", errno: errno) }
+        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+            throw RunnerFailure("cannot make \(folder)", errno: errno)
+        }
         if access(copy, F_OK) == 0 { return copy }
         let descriptor = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o500)
         guard descriptor >= 0 else { throw RunnerFailure("cannot write \(copy)", errno: errno) }
@@ -64,7 +67,8 @@ final class RunFolder: Sendable {
     // MARK: Steps
 
     private static var places: [String] {
-        [getenv("TMPDIR").map { String(cString: $0) }, "/tmp", "/var/tmp"].compactMap { $0 }.filter { $0.hasPrefix("/") }
+        [getenv("TMPDIR").map { String(cString: $0) }, "/tmp", "/var/tmp"].compactMap(\.self)
+            .filter { $0.hasPrefix("/") }
     }
 
     private static func allowsExecution(_ directory: String) -> Bool {

@@ -2,8 +2,8 @@
 //
 // A rule that builds on others waits for them, and is skipped when one of them failed: "the session hung" behind "the
 // library does not load" would be noise. Rules that measure time wait for everything else and run one at a time, so
-// that nothing of ours disturbs them. Otherwise the order is that of the book, and only the speed of the machine decides
-// what runs beside what; no rule can notice, because each has a process of its own.
+// that nothing of ours disturbs them. Otherwise the order is that of the book, and only the speed of the machine
+// decides what runs beside what; no rule can notice, because each has a process of its own.
 
 /// One rule for one plugin and provider.
 struct RunItem: Sendable {

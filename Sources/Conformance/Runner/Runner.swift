@@ -26,7 +26,8 @@ public struct Runner: Sendable {
         public var ended: @Sendable (RuleResult) -> Void
 
         public init(
-            planned: @escaping @Sendable (Int) -> Void = { _ in }, ended: @escaping @Sendable (RuleResult) -> Void = { _ in }
+            planned: @escaping @Sendable (Int) -> Void = { _ in },
+            ended: @escaping @Sendable (RuleResult) -> Void = { _ in }
         ) {
             self.planned = planned
             self.ended = ended
@@ -37,7 +38,9 @@ public struct Runner: Sendable {
     public struct Selection: Sendable {
         public var includes: @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool
 
-        public init(_ includes: @escaping @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool = { _, _, _ in true }) {
+        public init(
+            _ includes: @escaping @Sendable (Rule, Subject, ProviderDeclaration?) -> Bool = { _, _, _ in true }
+        ) {
             self.includes = includes
         }
     }
@@ -134,6 +137,10 @@ public struct Runner: Sendable {
         job.secrets = settings.secrets
         peers.prepare(&job, for: subject)
         let peer = peers.peer(of: job, for: subject)
+        for name in subject.manifest?.secrets ?? [] where job.secrets[name] == nil {
+            // Long and odd enough to be found wherever it turns up.
+            job.secrets[name] = "canary-47114711-\(name)"
+        }
         job.configuration = Self.merged(job.configuration, settings.configurations[job.provider])
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }

@@ -65,7 +65,8 @@ public struct PluginScan: Sendable {
             guard manifest.providers.contains(where: { $0.knownKind != nil }) else {
                 let kinds = manifest.providers.map(\.kind).joined(separator: ", ")
                 return entry(
-                    .ignored("provides only what this host does not know (\(kinds)); a newer vchost may"), file, manifest)
+                    .ignored("provides only what this host does not know (\(kinds)); a newer vchost may"), file,
+                    manifest)
             }
             if let owner = owners[manifest.id] {
                 throw PluginRefusal(

@@ -29,9 +29,12 @@ struct VendorServicesTests {
         #expect(bench.heard == ["200 Content-Type=text/plain; charset=utf-8", "data ab"])
         bench.clock.advance(ms: 100)
         #expect(bench.heard.last == "data cd")
-        bench.clock.advance(ms: 40_000)
+        bench.clock.advance(ms: 100)
         #expect(Array(bench.heard.suffix(2)) == ["data ef", "done"])
-        #expect(bench.heard.count == 5 && bench.clock.pendingCount == 0 && bench.services.openCount == 0)
+        // The deadline goes with the request.
+        #expect(bench.clock.pendingCount == 0)
+        bench.clock.advance(ms: 40_000)
+        #expect(bench.heard.count == 5 && bench.services.openCount == 0)
         #expect(bench.breaches == [])
     }
 
@@ -94,6 +97,19 @@ struct VendorServicesTests {
         // The plugin may not have known yet, so the stale handle is nobody's fault.
         #expect(bench.http.cancel(old) == vc_status(VC_E_STALE) && bench.breaches == [])
         #expect(bench.start { $0.epoch = 1 }.status == vc_status(VC_E_CANCELED) && bench.breaches == [])
+    }
+
+    @Test("The end of an epoch or of an owner counts from that instant, even before the services are told")
+    func endsAtOnce() throws {
+        for isGone in [true, false] {
+            let bench = try bench()
+            _ = bench.start { $0.url = "https://v/long" }
+            bench.clock.advance(ms: 20)
+            bench.owners.owners[7] = ServiceOwner(epoch: 2, isGone: isGone)
+            bench.clock.advance(ms: 1_000)
+            #expect(bench.heard.count == 2 && bench.services.openCount == 0 && bench.clock.pendingCount == 0)
+            #expect(bench.seen[0].isCanceled)
+        }
     }
 
     @Test("When its owner ends, nothing more is called, and nothing can be begun for it")

@@ -165,7 +165,13 @@ enum FakeProbe {
             }
             if (is("floodVerdict")) for (;;) if (dprintf(3, "nonsense without a nonce, again and again\n") < 0) _exit(93);
             if (is("longVerdict")) { for (;;) if (write(3, "xxxxxxxxxxxxxxxx", 16) < 0) _exit(93); }
-            if (is("floodPeer")) { signal(SIGPIPE, SIG_IGN); for (;;) if (write(5, "xxxxxxxxxxxxxxxx", 16) < 0) break; say("done"); }
+            if (is("floodPeer")) {
+                static char block[65536];
+                memset(block, 'x', sizeof block);
+                signal(SIGPIPE, SIG_IGN);
+                while (write(5, block, sizeof block) >= 0) {}
+                say("done");
+            }
             if (is("stray")) { stray(0, 0); say("done"); }
             if (is("strayWithoutEnvironment")) { stray(1, 0); say("done"); }
             if (is("strayWithoutLimit")) { stray(0, 1); say("done"); }

@@ -79,11 +79,11 @@ extension VendorServices {
             let handle = nextHandle(&state, kind: Self.handleKindHTTP)
             let id = Int(state.latest)
             let nowNs = clock.nowNs
-            let answer = ask([
+            let question: JSONValue = [
                 "ask": "http", "id": .integer(Int64(id)), "atNs": .integer(Int64(nowNs)), "method": .string(method),
-                "url": .string(url), "body": .string(Base64.text(of: body ?? [])),
-                "headers": .array(headers.fields.map { [.string($0.name), .string($0.value)] }),
-            ])
+                "url": .string(url), "headers": .array(headers.fields.map { [.string($0.name), .string($0.value)] }),
+            ]
+            let answer = ask(question, "body", body ?? [])
             var pending = PendingRequest(
                 owner: owner, epoch: request.epoch, id: id, url: url, deadlineMs: deadlineMs, events: events,
                 context: context, parts: Self.parts(answer, nowNs: nowNs))

@@ -192,10 +192,11 @@ extension VendorServices {
         if mustWake { socket.owesWritable = false }
         state.sockets[handle] = socket
         if mustWake { insert(.writable, atNs: clock.nowNs, handle, &state) }
-        let answer = ask([
+        let question: JSONValue = [
             "ask": "ws-send", "id": .integer(Int64(socket.id)), "atNs": .integer(Int64(clamping: clock.nowNs)),
-            "data": .string(Base64.text(of: message.bytes)), "binary": .bool(message.isBinary),
-        ])
+            "binary": .bool(message.isBinary),
+        ]
+        let answer = ask(question, "data", message.bytes)
         take(answer, handle, &state)
     }
 

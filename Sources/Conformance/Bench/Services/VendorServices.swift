@@ -155,6 +155,13 @@ public final class VendorServices: @unchecked Sendable {
 
     func ask(_ question: JSONValue) -> JSONValue { (try? JSONValue(parsing: line.ask(question.text))) ?? .null }
 
+    /// A question with bytes in it. They are put into the line as they are: Base64 needs no quotation, and a minute of
+    /// audio that is looked at letter by letter takes its time.
+    func ask(_ question: JSONValue, _ name: String, _ bytes: [UInt8]) -> JSONValue {
+        let text = question.text.dropLast() + ",\"\(name)\":\"" + Base64.text(of: bytes) + "\"}"
+        return (try? JSONValue(parsing: line.ask(String(text)))) ?? .null
+    }
+
     func tell(_ word: JSONValue) { _ = line.ask(word.text) }
 
     func breach(_ what: String) { locked { note(what, in: &$0) } }
