@@ -114,5 +114,7 @@ FILE_FAULTS = [
     FileFault("VC-ELF-29", code='void acme_init(void);\n__attribute__((visibility("default"))) void acme_init(void) {}\n'),
     FileFault("VC-ELF-31", code='__attribute__((used, section(".interp"))) static const char interpreter[] = "/lib/acme-ld.so";\n'),
     FileFault("VC-ELF-32", data=with_writable_code),
+    FileFault("VC-ELF-26", source="good.swift", manifest=lambda it: it["runtime"].update(stdlib="static")),
+    FileFault("VC-ROB-04", "thread", source="good.cpp", flags=("-DFAREWELL=thread_local",)),
     FileFault("VC-LOAD-01", flags=("-Wl,--no-as-needed", "{folder}/libacme.so")),
 ]
