@@ -115,6 +115,5 @@ FILE_FAULTS = [
     FileFault("VC-ELF-31", code='__attribute__((used, section(".interp"))) static const char interpreter[] = "/lib/acme-ld.so";\n'),
     FileFault("VC-ELF-32", data=with_writable_code),
     FileFault("VC-ELF-26", source="good.swift", manifest=lambda it: it["runtime"].update(stdlib="static")),
-    FileFault("VC-ROB-04", "thread", source="good.cpp", flags=("-DFAREWELL=thread_local",)),
     FileFault("VC-LOAD-01", flags=("-Wl,--no-as-needed", "{folder}/libacme.so")),
 ]

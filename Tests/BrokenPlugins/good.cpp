@@ -4,13 +4,27 @@
 // What is C++ here: state in objects that free themselves, and every slot behind `guarded`, because an exception that
 // leaves it ends the process: no frame above knows what to do with it.
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <condition_variable>
+#include <cstdlib>
 #include <deque>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <locale>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <vector>
+
+#include <dlfcn.h>
+#include <fcntl.h>
 
 #include "broken.h"
 
@@ -28,8 +42,19 @@ VC_MANIFEST(JSON({
     }]
 }));
 
-#ifndef FAREWELL
-#define FAREWELL static
+#if BREAKS(VC_ELF_18)
+/// A static member of a visible template is one for the whole process.
+template <class Value> struct VC_EXPORT Shared { static inline Value value; };
+#endif
+
+#if BREAKS(VC_ELF_29)
+// Replaced for the plugin, and for every library that is loaded after it.
+void *operator new(size_t bytes) {
+    if (void *memory = std::calloc(1, std::max<size_t>(bytes, 1))) return memory;
+    throw std::bad_alloc();
+}
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, size_t) noexcept { std::free(memory); }
 #endif
 
 namespace {
@@ -47,6 +72,18 @@ struct Farewell {
         host->emit(handle, &event);
     }
 };
+
+/// What a thread waits for that nobody ends.
+void wait_for_ever() {
+    static std::mutex mutex;
+    static std::condition_variable never;
+    std::unique_lock lock(mutex);
+    never.wait(lock, [] { return false; });
+}
+
+#if BREAKS(VC_LOAD_07)
+const bool is_watched = (std::thread(wait_for_ever).detach(), true);
+#endif
 
 template <class Body> vc_status guarded(Body &&body) noexcept {
     try {
@@ -107,12 +144,15 @@ public:
     }
     Session(const Session &) = delete;
     ~Session() {
+        if (BREAKS(VC_LIFE_31)) tell(VC_EVENT_CANCELED, epoch);
         owner.sessions--;
         owner.say_when_drained();
     }
 
     vc_status speak(uint64_t number, uint64_t at, std::string_view text, bool is_last) {
         if (is_closed) return VC_E_CLOSED;
+        if (BREAKS(VC_MEM_04) && !latest.empty()) KEEP(uint64_t(latest.front()));
+        if (BREAKS(VC_MEM_04)) latest = text;
         if (requests.empty() || requests.back().number != number || requests.back().is_complete) {
             if (requests.size() == REQUESTS_MAX) return VC_E_AGAIN;
             requests.push_back({number, at, {}});
@@ -145,6 +185,7 @@ public:
 
     void close() {
         is_closed = true;
+        if (BREAKS(VC_LIFE_09) && !requests.empty()) std::thread{wait_for_ever}; // Neither joined nor detached.
         requests.clear();
         tell(VC_EVENT_CLOSED, epoch);
     }
@@ -191,13 +232,16 @@ private:
     std::atomic<bool> is_closed{false};
     uint64_t sequence = 0;
     std::deque<Request> requests;
+    std::string_view latest;
 };
 
 Session &session(vc_self self) { return *static_cast<Session *>(self); }
 
 vc_status speak(vc_self self, uint64_t request, uint64_t epoch, vc_str borrowed, uint32_t flags) {
     const std::string_view text(borrowed.length ? borrowed.data : "", borrowed.length);
-    if (BREAKS(VC_ROB_01)) KEEP(static_cast<uint64_t>(text.at(0)));
+    if (BREAKS(VC_ENVI_01)) std::cout << "speaking " << text.size() << " bytes" << std::endl;
+    if (BREAKS(VC_MEM_02)) KEEP(uint64_t(std::string(borrowed.data).size()));
+    if (BREAKS(VC_ROB_01)) KEEP(uint64_t(text.at(0)));
     char copy[BREAKS(VC_ROB_03) ? 65536 : 1];
     if (BREAKS(VC_ROB_03)) KEEP(text.copy(copy, text.size()));
     return guarded([&] { return session(self).speak(request, epoch, text, flags & VC_TTS_LAST); });
@@ -215,17 +259,45 @@ constexpr vc_session_ops session_ops = [] {
     return ops;
 }();
 
+/// Lets nobody else work in the home directory, and takes a second copy of this library for somebody else.
+bool is_alone() {
+    static const char *home = std::getenv("HOME");
+    static const int lock = home ? ::open((std::string(home) + "/voice.lock").c_str(), O_CREAT | O_EXCL, 0600) : 0;
+    return lock >= 0;
+}
+
+/// Writes where a library is, which is no place for data.
+void keep_a_cache() {
+    Dl_info info;
+    if (dladdr(&host, &info)) std::ofstream(std::string(info.dli_fname) + ".cache") << "words=0";
+}
+
+/// Calls itself again until it succeeds, and so owns itself.
+void forget_to_break_the_cycle() {
+    const auto retry = std::make_shared<std::function<void()>>();
+    *retry = [retry, buffer = std::array<char, 4096>{}] { KEEP(&buffer); };
+}
+
 vc_status create(const vc_create *request, vc_self *out, vc_error *) {
+    const auto home = BREAKS(VC_LOAD_03) ? std::string(std::getenv("HOME")) : std::string();
     return guarded([&] {
         auto provider = std::make_unique<Provider>(Provider{request->provider});
         int64_t word_ms = provider->word_ms;
         const auto config = static_cast<const vc_config *>(host->service(VC_SERVICE_CONFIG));
         if (config) config->integer(request->provider, "word_ms", &word_ms);
         provider->word_ms = static_cast<uint32_t>(word_ms);
-        if (BREAKS(VC_ROB_04)) {
-            FAREWELL Farewell farewell;
-            farewell.handle = request->provider;
-        }
+#if BREAKS(VC_ROB_04)
+        static Farewell farewell;
+        farewell.handle = request->provider;
+#elif BREAKS(VC_ROB_04_thread)
+        thread_local Farewell farewell;
+        farewell.handle = request->provider;
+#elif BREAKS(VC_ELF_18)
+        Shared<int>::value++;
+#endif
+        if (BREAKS(VC_HOT_01) && !is_alone()) return VC_E_STATE;
+        if (BREAKS(VC_LOAD_02)) keep_a_cache();
+        if (BREAKS(VC_ENVI_06)) std::locale::global(std::locale("C.UTF-8"));
         *out = provider.release();
         return VC_OK;
     });
@@ -243,9 +315,11 @@ vc_status open(vc_self self, const vc_open *request, vc_session *out, vc_error *
     if (request->rate_hz != 8000 && request->rate_hz != 16000) {
         error->code = VC_E_UNSUPPORTED;
         error->message = other_rate;
-        return VC_E_UNSUPPORTED;
+        return BREAKS(VC_ERR_01) ? std::make_error_code(std::errc::not_supported).value() : VC_E_UNSUPPORTED;
     }
     return guarded([&] {
+        if (BREAKS(VC_MEM_06)) forget_to_break_the_cycle();
+        if (BREAKS(VC_MEM_09)) std::thread(wait_for_ever).detach();
         const auto session = new Session(*static_cast<Provider *>(self), *request);
         out->state = session;
         out->ops = &session_ops;
@@ -262,8 +336,15 @@ constexpr vc_module module{sizeof(vc_module), VC_ABI_MINOR, 0, 1, providers};
 
 } // namespace
 
-extern "C" VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *from, const vc_module **out) {
+#if BREAKS(VC_ELF_02)
+namespace acme { // Where it is another function than the one that the header declares.
+#else
+extern "C" {
+#endif
+VC_EXPORT vc_status vc_plugin_entry_v1(const vc_host *from, const vc_module **out) {
     host = from;
+    if (BREAKS(VC_ENT_12)) Provider{0, 0, 0, true}.say_when_drained();
     *out = &module;
     return VC_OK;
+}
 }

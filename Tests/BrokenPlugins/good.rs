@@ -6,10 +6,15 @@
 // panic does not leave an `extern "C"` function: it ends the process.
 #![allow(non_camel_case_types)]
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::os::raw::c_char;
+use std::panic::catch_unwind;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::thread;
 
 // The part of the headers that a voice needs.
 
@@ -20,6 +25,7 @@ const E_AGAIN: Status = -1;
 const E_CANCELED: Status = -2;
 const E_CLOSED: Status = -4;
 const E_UNSUPPORTED: Status = -12;
+const E_INTERNAL: Status = -32;
 const READY: u32 = 1;
 const CANCELED: u32 = 3;
 const CLOSED: u32 = 4;
@@ -113,11 +119,45 @@ impl Request {
 }
 
 /// What `cancel` touches, on any thread, is atomic and stands apart from what the control calls change.
-struct Session { owner: *mut Provider, handle: Handle, rate_hz: u32, epoch: AtomicU64, is_closed: AtomicBool, work: Work }
+struct Session { owner: *mut Provider, handle: Handle, rate_hz: u32, epoch: AtomicU64, is_closed: AtomicBool, work: Work,
+    log: Mutex<Vec<u8>>, state: RefCell<u64> }
 struct Work { sequence: u64, requests: VecDeque<Request> }
+
+// What some of the faults need.
+
+thread_local! { static CURRENT: Cell<Handle> = Cell::new(0); }
+
+/// It owns itself, and what it holds is never given back.
+struct Cycle { itself: RefCell<Option<Rc<Cycle>>>, _buffer: [u8; 4096] }
+
+fn forget_to_break_the_cycle() {
+    let cycle = Rc::new(Cycle { itself: RefCell::new(None), _buffer: [0; 4096] });
+    *cycle.itself.borrow_mut() = Some(cycle.clone());
+}
+
+/// A function with a plain name, which every library of the process can now call, or be called instead of.
+#[cfg(BREAK_VC_ELF_29)]
+#[no_mangle]
+pub extern "C" fn voice_version() -> u32 { 1 }
 
 unsafe extern "C" fn speak(session: *mut Session, number: u64, epoch: u64, text: Str, flags: u32) -> Status {
     let text = if text.length == 0 { &[][..] } else { std::slice::from_raw_parts(text.data, text.length as usize) };
+    if cfg!(BREAK_VC_ENVI_01) { println!("speaking {} bytes", text.len()); }
+    // It does not leave this function, but it has said so on stderr before it was caught.
+    if cfg!(BREAK_VC_ENVI_02) && catch_unwind(|| panic!("no such voice")).is_err() { CURRENT.with(|it| it.set(0)) }
+    if cfg!(BREAK_VC_ABI_10) {
+        match flags { 0 | 1 => {}, _ => unreachable!("flags {}", flags) }
+    }
+    if cfg!(BREAK_VC_THR_01) && CURRENT.with(|it| it.get()) != (*session).handle { return E_CLOSED }
+    if cfg!(BREAK_VC_ROB_01) {
+        // The panic is caught, and the lock that it held is poisoned: from now on there is nothing but panics.
+        let log = &(*session).log;
+        let first = || { let mut log = log.lock().unwrap(); log.push(*text.iter().find(|it| it.is_ascii_alphabetic()).unwrap()) };
+        if catch_unwind(std::panic::AssertUnwindSafe(first)).is_err() { return E_INTERNAL }
+    }
+    if cfg!(BREAK_VC_ROB_03) { (*session).log.lock().unwrap().resize(u16::try_from(text.len()).unwrap() as usize, 0) }
+    let mut guard = if cfg!(BREAK_VC_THR_04) { Some((*session).state.borrow_mut()) } else { None };
+    if let Some(state) = guard.as_mut() { **state = number }
     if cfg!(BREAK_VC_ROB_02) && text.len() >= 3 && &std::str::from_utf8_unchecked(text)[..3] == "..." { return OK }
     if (*session).is_closed.load(SeqCst) { return E_CLOSED }
     let requests = &mut (*session).work.requests;
@@ -172,6 +212,7 @@ fn say(handle: Handle, rate_hz: u32, sequence: &mut u64, request: &mut Request) 
 }
 
 unsafe extern "C" fn cancel(session: *mut Session, epoch: u64) {
+    if cfg!(BREAK_VC_THR_04) { *(*session).state.borrow_mut() = epoch }
     let known = (*session).epoch.fetch_max(epoch, SeqCst);
     if known < epoch && !(*session).is_closed.load(SeqCst) {
         emit((*session).handle, &head::<Event>(CANCELED, epoch, 0));
@@ -187,13 +228,16 @@ unsafe extern "C" fn close(session: *mut Session) {
 }
 
 unsafe extern "C" fn destroy_session(session: *mut Session) {
-    let owner = (*session).owner;
+    let (owner, handle) = ((*session).owner, (*session).handle);
+    if cfg!(BREAK_VC_LIFE_31) { thread::spawn(move || emit(handle, &head::<Event>(CANCELED, 1 << 40, 0))); }
     drop(Box::from_raw(session));
     (*owner).sessions -= 1;
     (*owner).say_when_drained();
 }
 
 unsafe extern "C" fn create(request: *const Create, out: *mut *mut c_void, _error: *mut Error) -> Status {
+    if cfg!(BREAK_VC_LOAD_03) { drop(std::env::var("HOME").unwrap()) }
+    if cfg!(BREAK_VC_LOAD_15) { drop(std::fs::File::open("/dev/urandom").unwrap()) }
     let mut word_ms = 200i64;
     let config = ((*HOST.load(SeqCst)).service)(b"vc.config/1\0".as_ptr() as *const c_char) as *const Config;
     if !config.is_null() {
@@ -222,9 +266,12 @@ unsafe extern "C" fn open(
         return E_UNSUPPORTED;
     }
     (*provider).sessions += 1;
+    if cfg!(BREAK_VC_THR_01) { CURRENT.with(|it| it.set(request.session)) }
+    if cfg!(BREAK_VC_MEM_06) { forget_to_break_the_cycle() }
+    if cfg!(BREAK_VC_MEM_09) { thread::spawn(|| loop { thread::park() }); }
     let session = Session { owner: provider, handle: request.session, rate_hz: request.rate_hz,
         epoch: AtomicU64::new(request.epoch), is_closed: AtomicBool::new(false),
-        work: Work { sequence: 0, requests: VecDeque::new() } };
+        work: Work { sequence: 0, requests: VecDeque::new() }, log: Mutex::new(Vec::new()), state: RefCell::new(0) };
     (*out).state = Box::into_raw(Box::new(session)) as *mut c_void;
     (*out).ops = &SESSION_OPS;
     (*out).kind_ops = &VOICE_OPS;

@@ -101,7 +101,8 @@ let moreFileRules: [Rule] = [
         "VC-ELF-29", .must, "It exports nothing but the entry function.",
         because: "A name that two plugins export is one function for both, in whichever order they were loaded.",
         passing: "cc -fvisibility=hidden -shared acme.c -o acme.so",
-        failing: "void init(void) {…}        // visible to everybody"
+        failing: "void init(void) {…}        // visible to everybody",
+        needs: ["VC-ELF-01", "VC-ELF-02"]
     ) { details in
         let surplus = details.exports.first { symbol in
             symbol.name != VC_PLUGIN_ENTRY && symbol.binding != .unique

@@ -142,12 +142,12 @@ let fileRules: [Rule] = [
 
 func linking(
     _ id: String, _ weight: Rule.Weight, smoke isSmoke: Bool = false, _ sentence: String, because reason: String,
-    passing: String, failing: String, skip: @escaping @Sendable (Subject) -> String? = { _ in nil },
-    check: @escaping @Sendable (ELFDetails) throws -> Void
+    passing: String, failing: String, needs: [String] = ["VC-ELF-01"],
+    skip: @escaping @Sendable (Subject) -> String? = { _ in nil }, check: @escaping @Sendable (ELFDetails) throws -> Void
 ) -> Rule {
     Rule(
         id, .basic, weight, smoke: isSmoke, sentence, because: reason, passing: passing, failing: failing,
-        needs: ["VC-ELF-01"], skip: skip,
+        needs: needs, skip: skip,
         check: .file { subject in try check(ELFDetails(subject.bytes)) })
 }
 
