@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
+#include <cerrno>
 #include <cstdlib>
 #include <deque>
 #include <fstream>
@@ -15,7 +15,6 @@
 #include <iostream>
 #include <locale>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
@@ -25,6 +24,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "broken.h"
 
@@ -75,10 +75,7 @@ struct Farewell {
 
 /// What a thread waits for that nobody ends.
 void wait_for_ever() {
-    static std::mutex mutex;
-    static std::condition_variable never;
-    std::unique_lock lock(mutex);
-    never.wait(lock, [] { return false; });
+    for (;;) ::pause();
 }
 
 #if BREAKS(VC_LOAD_07)
@@ -152,7 +149,7 @@ public:
     vc_status speak(uint64_t number, uint64_t at, std::string_view text, bool is_last) {
         if (is_closed) return VC_E_CLOSED;
         if (BREAKS(VC_MEM_04) && !latest.empty()) KEEP(uint64_t(latest.front()));
-        if (BREAKS(VC_MEM_04)) latest = text;
+        if (BREAKS(VC_MEM_04) && text.size() < 64) latest = text;
         if (requests.empty() || requests.back().number != number || requests.back().is_complete) {
             if (requests.size() == REQUESTS_MAX) return VC_E_AGAIN;
             requests.push_back({number, at, {}});
@@ -240,7 +237,8 @@ Session &session(vc_self self) { return *static_cast<Session *>(self); }
 vc_status speak(vc_self self, uint64_t request, uint64_t epoch, vc_str borrowed, uint32_t flags) {
     const std::string_view text(borrowed.length ? borrowed.data : "", borrowed.length);
     if (BREAKS(VC_ENVI_01)) std::cout << "speaking " << text.size() << " bytes" << std::endl;
-    if (BREAKS(VC_MEM_02)) KEEP(uint64_t(std::string(borrowed.data).size()));
+    if (BREAKS(VC_ENVI_06)) std::locale::global(std::locale("C.UTF-8"));
+    if (BREAKS(VC_MEM_02) && !text.empty()) KEEP(uint64_t(text[text.size()])); // Of a std::string it would be '\0'.
     if (BREAKS(VC_ROB_01)) KEEP(uint64_t(text.at(0)));
     char copy[BREAKS(VC_ROB_03) ? 65536 : 1];
     if (BREAKS(VC_ROB_03)) KEEP(text.copy(copy, text.size()));
@@ -262,8 +260,9 @@ constexpr vc_session_ops session_ops = [] {
 /// Lets nobody else work in the home directory, and takes a second copy of this library for somebody else.
 bool is_alone() {
     static const char *home = std::getenv("HOME");
-    static const int lock = home ? ::open((std::string(home) + "/voice.lock").c_str(), O_CREAT | O_EXCL, 0600) : 0;
-    return lock >= 0;
+    static const bool is_taken =
+        home && ::open((std::string(home) + "/voice.lock").c_str(), O_CREAT | O_EXCL, 0600) < 0 && errno == EEXIST;
+    return !is_taken;
 }
 
 /// Writes where a library is, which is no place for data.
@@ -297,7 +296,6 @@ vc_status create(const vc_create *request, vc_self *out, vc_error *) {
 #endif
         if (BREAKS(VC_HOT_01) && !is_alone()) return VC_E_STATE;
         if (BREAKS(VC_LOAD_02)) keep_a_cache();
-        if (BREAKS(VC_ENVI_06)) std::locale::global(std::locale("C.UTF-8"));
         *out = provider.release();
         return VC_OK;
     });

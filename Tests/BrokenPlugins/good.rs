@@ -152,7 +152,7 @@ unsafe extern "C" fn speak(session: *mut Session, number: u64, epoch: u64, text:
     if cfg!(BREAK_VC_ROB_01) {
         // The panic is caught, and the lock that it held is poisoned: from now on there is nothing but panics.
         let log = &(*session).log;
-        let first = || { let mut log = log.lock().unwrap(); log.push(*text.iter().find(|it| it.is_ascii_alphabetic()).unwrap()) };
+        let first = || { let mut log = log.lock().unwrap(); log.push(*text.iter().find(|it| it.is_ascii_alphanumeric() || **it >= 0x80).unwrap()) };
         if catch_unwind(std::panic::AssertUnwindSafe(first)).is_err() { return E_INTERNAL }
     }
     if cfg!(BREAK_VC_ROB_03) { (*session).log.lock().unwrap().resize(u16::try_from(text.len()).unwrap() as usize, 0) }
