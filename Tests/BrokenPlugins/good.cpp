@@ -78,6 +78,10 @@ void wait_for_ever() {
     for (;;) ::pause();
 }
 
+#if BREAKS(VC_LOAD_12)
+const std::vector<float> wave_table(2 << 20, 0.5f);
+#endif
+
 #if BREAKS(VC_LOAD_07)
 const bool is_watched = (std::thread(wait_for_ever).detach(), true);
 #endif

@@ -4,7 +4,7 @@
 // The kit keeps the contract, so what is left to break is what an author writes himself. Swift checks each index, each
 // sum and each unwrapping, and answers a mistake with a trap: not an error of this request but the end of the process.
 
-#if BREAK_VC_LOAD_12
+#if BREAK_VC_ELF_33
     import Foundation
 #else
     import Glibc
@@ -43,7 +43,7 @@ final class Voice: TextToSpeech {
             precondition(Wave(rawValue: host.configuration.text("wave")!)! == .square)
         #elseif BREAK_VC_LOAD_03
             precondition(!String(cString: getenv("HOME")).isEmpty)
-        #elseif BREAK_VC_LOAD_12
+        #elseif BREAK_VC_ELF_33
             precondition(!NumberFormatter().locale.identifier.isEmpty)
         #elseif BREAK_VC_LOAD_15
             fclose(fopen("/dev/urandom", "r")!)

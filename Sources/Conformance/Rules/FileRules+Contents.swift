@@ -1,8 +1,8 @@
 // ELF, continued: what the library holds, and what it calls.
 //
 // Names of functions are judged for C and C++ only. A Swift or Rust runtime refers to `abort`, `dlopen` or `exit` in
-// branches that are never taken, and nobody who writes in those languages can help it; what such a plugin really does to
-// the process, the group ENVI sees.
+// branches that are never taken, and nobody who writes in those languages can help it; what such a plugin really does
+// to the process, the group ENVI sees.
 
 import PluginABI
 import Providers
@@ -10,8 +10,8 @@ import Providers
 let moreFileRules: [Rule] = [
     linking(
         "VC-ELF-18", .must, "It exports no symbol that is unique in the process.",
-        because: "The first version that was loaded keeps it, and every later one works on the data of the first.",
-        passing: "g++ -fno-gnu-unique -fvisibility=hidden acme.cpp",
+        because: "The first version that was loaded keeps it; every later one works on the data of the first.",
+        passing: "g++ -shared -Wl,--version-script=exports.map acme.cpp",
         failing: "template <class T> struct Registry { static inline T all; };        // exported"
     ) { details in
         guard let symbol = details.exports.first(where: { $0.binding == .unique }) else { return }
@@ -34,7 +34,9 @@ let moreFileRules: [Rule] = [
         because: "The process is the host's, or a worker's that serves other sessions too.",
         passing: "return VC_E_INTERNAL;",
         failing: "if (!memory) exit(1);",
-        ["exit", "_Exit", "quick_exit", "dlclose", "execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe"]),
+        [
+            "exit", "_Exit", "quick_exit", "dlclose", "execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe",
+        ]),
     calling(
         "VC-ELF-21", .should, "A plugin in C or C++ calls nothing that changes the process.",
         because: "Environment, signals, locale and umask are one for all plugins.",
@@ -46,12 +48,13 @@ let moreFileRules: [Rule] = [
         ]),
     linking(
         "VC-ELF-22", .should, "It needs no library for HTTP, WebSocket or TLS.",
-        because: "The host offers both, with its connections, limits and certificates; two OpenSSLs in one process clash.",
+        because: "The host offers both, with its connections, limits and certificates; two OpenSSLs clash.",
         passing: "host->service(VC_SERVICE_HTTP)",
         failing: "cc -shared acme.c -lcurl -o acme.so"
     ) { details in
         let services = ["libcurl", "libssl.", "libcrypto.", "libgnutls", "libwebsockets", "libuv."]
-        guard let name = details.needed.first(where: { name in services.contains(where: name.hasPrefix) }) else { return }
+        let own = details.needed.first { name in services.contains(where: name.hasPrefix) }
+        guard let name = own else { return }
         throw Violation("DT_NEEDED", expected: "what the host does not offer", got: name)
     },
     linking(
@@ -75,7 +78,8 @@ let moreFileRules: [Rule] = [
             let declared = subject.manifest?.runtime.standardLibrary
             guard isShared != (declared == .shared) else { return }
             throw Violation(
-                "runtime.stdlib", expected: isShared ? "shared: it needs libswiftCore.so" : "static: it needs no libswiftCore.so",
+                "runtime.stdlib",
+                expected: isShared ? "shared: it needs libswiftCore.so" : "static: it needs no libswiftCore.so",
                 got: "\"\(declared?.rawValue ?? "")\"")
         }),
     linking(
@@ -100,7 +104,7 @@ let moreFileRules: [Rule] = [
     linking(
         "VC-ELF-29", .must, "It exports nothing but the entry function.",
         because: "A name that two plugins export is one function for both, in whichever order they were loaded.",
-        passing: "cc -fvisibility=hidden -shared acme.c -o acme.so",
+        passing: "cc -shared -Wl,--version-script=exports.map acme.c        // global: vc_plugin_entry_v1; local: *;",
         failing: "void init(void) {…}        // visible to everybody",
         needs: ["VC-ELF-01", "VC-ELF-02"]
     ) { details in
@@ -131,10 +135,23 @@ let moreFileRules: [Rule] = [
             guard both else { return }
             throw Violation("PT_LOAD", expected: "writable or executable", got: "both")
         }),
+    linking(
+        "VC-ELF-33", .should, "A plugin in Swift gets by without the whole of Foundation.",
+        because: "Each worker loads it again, with its tables of languages; its essentials have JSON, dates and files.",
+        passing: "import FoundationEssentials",
+        failing: "import Foundation",
+        skip: { $0.manifest?.runtime.language == "swift" ? nil : "it is not written in Swift" }
+    ) { details in
+        let heavy = ["libFoundation.so", "libFoundationNetworking.so", "libFoundationXML.so"]
+        guard let name = details.needed.first(where: heavy.contains) else { return }
+        throw Violation("DT_NEEDED", expected: "libFoundationEssentials.so at most", got: name)
+    },
 ]
 
 /// What linkers define in every library: the ends of its parts.
-private let linkersNames: Set<String> = ["_end", "_edata", "__bss_start", "_init", "_fini", "_DYNAMIC", "_GLOBAL_OFFSET_TABLE_"]
+private let linkersNames: Set<String> = [
+    "_end", "_edata", "__bss_start", "_init", "_fini", "_DYNAMIC", "_GLOBAL_OFFSET_TABLE_",
+]
 
 /// Initialisers that the language itself brings; nil where nobody can count them.
 private func languageCount(_ subject: Subject) -> Int? {

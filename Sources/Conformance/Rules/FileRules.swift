@@ -112,7 +112,8 @@ let fileRules: [Rule] = [
             throw Violation("DT_RPATH", expected: "none: it also rules the libraries of others", got: "\"\(place)\"")
         }
         let doubtful = details.runpath.first { place in
-            !(place.hasPrefix("/") || place.hasPrefix("$ORIGIN")) || ["/tmp", "/var/tmp", "/dev/shm"].contains(where: place.hasPrefix)
+            !(place.hasPrefix("/") || place.hasPrefix("$ORIGIN"))
+                || ["/tmp", "/var/tmp", "/dev/shm"].contains(where: place.hasPrefix)
         }
         guard let doubtful else { return }
         throw Violation("DT_RUNPATH", expected: "absolute directories that only root can write", got: "\"\(doubtful)\"")
@@ -143,7 +144,8 @@ let fileRules: [Rule] = [
 func linking(
     _ id: String, _ weight: Rule.Weight, smoke isSmoke: Bool = false, _ sentence: String, because reason: String,
     passing: String, failing: String, needs: [String] = ["VC-ELF-01"],
-    skip: @escaping @Sendable (Subject) -> String? = { _ in nil }, check: @escaping @Sendable (ELFDetails) throws -> Void
+    skip: @escaping @Sendable (Subject) -> String? = { _ in nil },
+    check: @escaping @Sendable (ELFDetails) throws -> Void
 ) -> Rule {
     Rule(
         id, .basic, weight, smoke: isSmoke, sentence, because: reason, passing: passing, failing: failing,

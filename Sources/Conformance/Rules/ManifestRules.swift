@@ -24,7 +24,7 @@ let manifestRules: [Rule] = [
         }),
     about(
         "VC-PKG-06", .must, "The version is a semantic one.",
-        because: "The host puts the newer of two files in the place of the older, and must be able to tell which that is.",
+        because: "The host puts the newer of two files in the place of the older, and must tell which that is.",
         passing: "\"version\": \"2.4.0\"",
         failing: "\"version\": \"v2 (final)\""
     ) { manifest in
@@ -38,11 +38,12 @@ let manifestRules: [Rule] = [
         failing: "\"abi\": {\"major\": 2, …}        // and vc_plugin_entry_v1"
     ) { manifest in
         guard manifest.abi.major != Int(VC_ABI_MAJOR) else { return }
-        throw Violation("abi.major", expected: "\(VC_ABI_MAJOR), as in \(VC_PLUGIN_ENTRY)", got: "\(manifest.abi.major)")
+        throw Violation(
+            "abi.major", expected: "\(VC_ABI_MAJOR), as in \(VC_PLUGIN_ENTRY)", got: "\(manifest.abi.major)")
     },
     about(
         "VC-PKG-14", .should, "The schemas refuse keys that they do not name.",
-        because: "A misspelt key in the configuration is then told when the host starts, and not found out by a caller.",
+        because: "A misspelt key in the configuration is then told when the host starts, and not found by a caller.",
         passing: "\"config\": {\"type\": \"object\", \"additionalProperties\": false, …}",
         failing: "\"config\": {\"type\": \"object\", \"properties\": {\"voice\": …}}"
     ) { manifest in
@@ -59,7 +60,8 @@ let manifestRules: [Rule] = [
         for setting in settings(manifest) {
             for value in ([setting.schema.defaultValue].compactMap { $0 } + (setting.schema.choices ?? [])) {
                 guard let text = value.string, isSecret(text, named: setting.name) else { continue }
-                throw Violation(setting.place, expected: "a value that everybody may read", got: "what looks like a key")
+                throw Violation(
+                    setting.place, expected: "a value that everybody may read", got: "what looks like a key")
             }
         }
     },
@@ -126,7 +128,8 @@ private let moreManifestRules: [Rule] = [
             let isSwift = try ELFFile(subject.bytes).sections.contains { $0.name.hasPrefix("swift5_") }
             guard isSwift != (language == "swift") else { return }
             throw Violation(
-                "runtime.language", expected: isSwift ? "swift: the file has its metadata" : "another: no metadata of Swift",
+                "runtime.language",
+                expected: isSwift ? "swift: the file has its metadata" : "another: no metadata of Swift",
                 got: "\"\(language)\"")
         }),
     about(
@@ -141,7 +144,8 @@ private let moreManifestRules: [Rule] = [
             || title.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
         else { return }
         throw Violation(
-            "title", expected: "a line of text, at most 120 characters, other than the id", got: "\"\(title.prefix(130))\"")
+            "title", expected: "a line of text, at most 120 characters, other than the id",
+            got: "\"\(title.prefix(130))\"")
     },
     about(
         "VC-PKG-26", .should, "Every setting has a description.",
@@ -245,96 +249,3 @@ private func isSecret(_ value: String, named name: String) -> Bool {
     return ["password", "secret", "token", "apikey", "passphrase"].contains(last)
         || words.suffix(2).elementsEqual(["api", "key"]) || words.suffix(2).elementsEqual(["access", "key"])
 }
-
-// MARK: Grammars
-
-/// Semantic Versioning 2.0.0: three numbers without leading zeros, then "-PRERELEASE" and "+BUILD".
-private func isSemanticVersion(_ text: String) -> Bool {
-    let build = text.split(separator: "+", maxSplits: 1, omittingEmptySubsequences: false)
-    let release = build[0].split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
-    let numbers = release[0].split(separator: ".", omittingEmptySubsequences: false)
-    func isNumber(_ part: Substring) -> Bool {
-        !part.isEmpty && part.utf8.allSatisfy(isDigit) && (part == "0" || !part.hasPrefix("0"))
-    }
-    func areIdentifiers(_ text: Substring) -> Bool {
-        text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { part in
-            !part.isEmpty && part.utf8.allSatisfy { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
-        }
-    }
-    return numbers.count == 3 && numbers.allSatisfy(isNumber)
-        && release.dropFirst().allSatisfy(areIdentifiers) && build.dropFirst().allSatisfy(areIdentifiers)
-}
-
-/// "scheme://host", with a port or a path if they must be; a wildcard only in front of two labels or more.
-private func isOrigin(_ text: String) -> Bool {
-    if text == "udp" || text == "tcp" { return true }
-    guard let colon = text.firstIndex(of: ":"), text[colon...].hasPrefix("://") else { return false }
-    let scheme = text[..<colon]
-    guard let first = scheme.utf8.first, isLetter(first),
-        scheme.utf8.allSatisfy({ isLetter($0) || isDigit($0) || [0x2b, 0x2d, 0x2e].contains($0) })
-    else { return false }
-    let rest = text[colon...].dropFirst(3)
-    var host = rest.prefix { $0 != "/" }
-    if host.hasPrefix("[") { return host.contains("]") }
-    host = host.prefix { $0 != ":" }
-    if host.hasPrefix("*.") {
-        host = host.dropFirst(2)
-        guard host.contains(".") else { return false }
-    }
-    return !host.isEmpty
-        && host.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
-            !label.isEmpty
-                && label.utf8.allSatisfy { isLetter($0) || isDigit($0) || [0x2d, 0x5f].contains($0) || $0 >= 0x80 }
-        }
-}
-
-/// A language of two or three letters, and subtags of up to eight letters and digits (RFC 5646, 2.1).
-private func isLanguageTag(_ text: String) -> Bool {
-    let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-    guard let language = parts.first, (2...3).contains(language.utf8.count), language.utf8.allSatisfy(isLetter)
-    else { return false }
-    return parts.dropFirst().allSatisfy { part in
-        (1...8).contains(part.utf8.count) && part.utf8.allSatisfy { isLetter($0) || isDigit($0) }
-    }
-}
-
-/// The grammar of SPDX 2.3, annex D; whether an identifier is on the list of licences is not asked, since it grows.
-private func isLicenseExpression(_ text: String) -> Bool {
-    var words = text.split(separator: " ").flatMap { word -> [Substring] in
-        let open = word.prefix { $0 == "(" }
-        let inner = word.dropFirst(open.count)
-        let close = inner.reversed().prefix { $0 == ")" }.count
-        return open.map { Substring(String($0)) } + [inner.dropLast(close)]
-            + Array(repeating: Substring(")"), count: close)
-    }.filter { !$0.isEmpty }[...]
-    return takeLicense(&words) && words.isEmpty
-}
-
-private func takeLicense(_ words: inout ArraySlice<Substring>) -> Bool {
-    if words.first == "(" {
-        words.removeFirst()
-        guard takeLicense(&words), words.popFirst() == ")" else { return false }
-    } else {
-        guard let name = words.popFirst(), isLicenseName(name) else { return false }
-        if words.first == "WITH" {
-            words.removeFirst()
-            guard let exception = words.popFirst(), isLicenseName(exception) else { return false }
-        }
-    }
-    guard words.first == "AND" || words.first == "OR" else { return true }
-    words.removeFirst()
-    return takeLicense(&words)
-}
-
-private func isLicenseName(_ text: Substring) -> Bool {
-    !text.isEmpty && !["AND", "OR", "WITH"].contains(text)
-        && text.utf8.allSatisfy {
-            isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "+")
-                || $0 == UInt8(ascii: ":")
-        }
-}
-
-private func isLetter(_ byte: UInt8) -> Bool {
-    (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-}
-private func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

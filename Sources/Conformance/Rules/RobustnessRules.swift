@@ -106,7 +106,8 @@ func judgeExit() {
     guard let (bench, verdict, before) = exiting else { return }
     let calls = callsIn(bench.world) - before
     if calls > 0 {
-        verdict.fail(Violation("exit", expected: "nothing of the plugin", got: "\(calls) calls of the host", place: "exit"))
+        verdict.fail(
+            Violation("exit", expected: "nothing of the plugin", got: "\(calls) calls of the host", place: "exit"))
     }
     verdict.done()
     _exit(0)
