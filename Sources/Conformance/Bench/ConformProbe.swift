@@ -43,6 +43,7 @@ public enum ConformProbe {
             verdict.fail(Violation("the check", expected: "an end", got: "\(error)"))
         }
         for (name, value) in bench.notes { verdict.note(name, value) }
+        if bench.endsByExit { exitInPeace(bench, verdict) }
         verdict.done()
         _exit(0)
     }
@@ -71,6 +72,7 @@ public enum ConformProbe {
     private static func prepareProcess() {
         _ = vcc_page_attach(pageDescriptor)
         _ = vcc_crash_install()
+        atexit(judgeExit)
         Breadcrumbs.leave("the probe's start")
     }
 }
