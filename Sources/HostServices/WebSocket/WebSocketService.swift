@@ -31,16 +31,17 @@ final class WebSocketService: Sendable {
         sockets = OwnedTable(kind: 3, limitPerOwner: Self.perOwnerMax) { socket in
             outcomes.canceled.increment()
             socket.orphan()
-            loop.send(.close(socket))
+            socket.carrier.close(socket)
         }
     }
 
     func connect(
-        owner: PluginObject, _ target: WebSocket.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
+        owner: PluginObject, _ target: WebSocketLink.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
     ) -> (status: vc_status, socket: vc_handle) {
         let mailbox = lanes.mailbox(of: owner)
         let insertion = sockets.insert(for: owner) { handle in
-            WebSocket(handle: handle, target: target, mailbox: mailbox, events: events, context: context, service: self)
+            WebSocket(
+                handle: handle, carrier: loop, mailbox: mailbox, events: events, context: context, service: self)
         }
         guard case .inserted(let handle) = insertion else {
             outcomes.refused.increment()
@@ -48,25 +49,23 @@ final class WebSocketService: Sendable {
         }
         // Gone already when the owner ended in between.
         guard let socket = sockets.resolve(handle) else { return (.stale, 0) }
-        loop.send(.connect(socket))
+        loop.connect(socket, to: target)
         return (.ok, handle)
     }
 
     func send(_ handle: vc_handle, _ message: WebSocket.Outgoing) -> vc_status {
         guard let socket = sockets.resolve(handle) else { return .stale }
         let status = socket.send(message)
-        if status == .ok { loop.send(.write(socket)) }
+        if status == .ok { socket.carrier.write(socket) }
         return status
     }
 
     func close(_ handle: vc_handle, _ request: WebSocket.CloseRequest) -> vc_status {
         guard let socket = sockets.resolve(handle) else { return .stale }
         let status = socket.close(request)
-        if status == .ok { loop.send(.close(socket)) }
+        if status == .ok { socket.carrier.close(socket) }
         return status
     }
-
-    func resume(_ socket: WebSocket) { loop.send(.resume(socket)) }
 
     func forget(_ socket: WebSocket, _ failure: ServiceFailure?) {
         guard sockets.remove(socket.handle) != nil else { return }
@@ -111,7 +110,7 @@ private func wsConnect(
     else {
         return refuse("the URL and headers of a WebSocket may have \(WebSocketService.headerBytesMax) bytes together")
     }
-    let target = WebSocket.Target(
+    let target = WebSocketLink.Target(
         origin: origin, path: path, protocols: names.joined(separator: ","), headers: headers,
         connectMs: request.connect_ms == 0 ? WebSocketService.defaultConnectMs : request.connect_ms,
         pingMs: request.ping_ms == 0 ? WebSocketService.defaultPingMs : request.ping_ms)
