@@ -19,10 +19,17 @@ final class WebSocketService: Sendable {
 
     private let lanes: DeliveryLanes
     private let loop: WebSocketLoop
+    /// Those to vendors, and those that came in through the host's listener. They differ in how many an owner may have,
+    /// and their handles say which they are.
     private let sockets: OwnedTable<WebSocket>
+    private let served: OwnedTable<WebSocket>
     private let outcomes: OutcomeCounters
+    private let servedOutcomes: OutcomeCounters
 
-    init(authoritiesPath: String?, lanes: DeliveryLanes, logger: Logger, metrics: MetricsRegistry) {
+    /// - Parameter servedMax: Connections of the host's listener; one provider may have all of them.
+    init(
+        authoritiesPath: String?, servedMax: Int, lanes: DeliveryLanes, logger: Logger, metrics: MetricsRegistry
+    ) {
         let outcomes = OutcomeCounters("vchost_websockets", help: "WebSockets of plugins to vendors", in: metrics)
         self.outcomes = outcomes
         self.lanes = lanes
@@ -33,7 +40,40 @@ final class WebSocketService: Sendable {
             socket.orphan()
             socket.carrier.close(socket)
         }
+        let servedOutcomes = OutcomeCounters(
+            "vchost_served_websockets", help: "WebSockets that came in through the host's listener", in: metrics)
+        self.servedOutcomes = servedOutcomes
+        served = OwnedTable(kind: 6, limitPerOwner: servedMax) { socket in
+            servedOutcomes.canceled.increment()
+            socket.orphan()
+            socket.carrier.close(socket)
+        }
     }
+
+    /// Takes a socket in whose connection `carrier` has, or is about to have.
+    func accept(
+        owner: PluginObject, carrier: any SocketCarrier, events: vc_ws_events, context: UnsafeMutableRawPointer?
+    ) -> (status: vc_status, socket: WebSocket?) {
+        let mailbox = lanes.mailbox(of: owner)
+        let insertion = served.insert(for: owner) { handle in
+            WebSocket(
+                handle: handle, carrier: carrier, mailbox: mailbox, events: events, context: context, service: self)
+        }
+        guard case .inserted(let handle) = insertion else {
+            servedOutcomes.refused.increment()
+            return (.again, nil)
+        }
+        guard let socket = served.resolve(handle) else { return (.stale, nil) }
+        return (.ok, socket)
+    }
+
+    /// Takes back what `accept` gave, before anything was told of it.
+    func withdraw(_ socket: WebSocket) {
+        served.remove(socket.handle)
+        socket.orphan()
+    }
+
+    private func table(of handle: vc_handle) -> OwnedTable<WebSocket> { served.isOurs(handle) ? served : sockets }
 
     func connect(
         owner: PluginObject, _ target: WebSocketLink.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
@@ -54,25 +94,29 @@ final class WebSocketService: Sendable {
     }
 
     func send(_ handle: vc_handle, _ message: WebSocket.Outgoing) -> vc_status {
-        guard let socket = sockets.resolve(handle) else { return .stale }
+        guard let socket = table(of: handle).resolve(handle) else { return .stale }
         let status = socket.send(message)
         if status == .ok { socket.carrier.write(socket) }
         return status
     }
 
     func close(_ handle: vc_handle, _ request: WebSocket.CloseRequest) -> vc_status {
-        guard let socket = sockets.resolve(handle) else { return .stale }
+        guard let socket = table(of: handle).resolve(handle) else { return .stale }
         let status = socket.close(request)
         if status == .ok { socket.carrier.close(socket) }
         return status
     }
 
     func forget(_ socket: WebSocket, _ failure: ServiceFailure?) {
-        guard sockets.remove(socket.handle) != nil else { return }
+        let table = table(of: socket.handle)
+        guard table.remove(socket.handle) != nil else { return }
+        let outcomes = table === served ? servedOutcomes : outcomes
         (failure == nil ? outcomes.completed : outcomes.failed).increment()
     }
 
     var count: Int { sockets.count }
+
+    var servedCount: Int { served.count }
 
     func stop() { loop.stop() }
 }
