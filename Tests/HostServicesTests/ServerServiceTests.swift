@@ -68,7 +68,7 @@ struct ServerServiceTests {
         let old = ask(upgrade + "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
         #expect(old?.status == 426 && old?.head.contains("Sec-WebSocket-Version: 13") == true)
         #expect(ask(upgrade + "Sec-WebSocket-Version: 13\r\n\r\n")?.status == 400)
-        #expect(recorder.state.requests.count == 1)
+        #expect(recorder.wait { $0.requests.count == 1 })
         // The client that answers nothing but HEAD sees no body.
         #expect(ask("HEAD /served/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")?.status == 200)
         Stage.destroy(owner)
@@ -94,7 +94,7 @@ struct ServerServiceTests {
             return client.response()?.status
         }
         #expect(post(64 << 10) == 200 && chunked(64 << 10) == 200)
-        #expect(recorder.state.requests.map(\.body.count) == [64 << 10, 64 << 10])
+        #expect(recorder.wait { $0.requests.map(\.body.count) == [64 << 10, 64 << 10] })
         #expect(post(64 << 10 + 1) == 413 && post(1 << 20) == 413 && chunked(65 << 10) == 413)
         // So large that it is not even read: the answer may be lost to the reset, but nothing else may come.
         #expect([413, nil].contains(post(4 << 20)) && [413, nil].contains(chunked(2 << 20)))

@@ -52,6 +52,8 @@ struct Visit: Sendable {
         case wait
         /// Accepts a WebSocket that says everything back, for the owner with this handle.
         case echo(vc_handle)
+        /// The same, each for another owner, in turn.
+        case echoEach([vc_handle])
         /// Accepts a WebSocket that writes down what happens.
         case record(vc_handle, ConversationRecorder, protocol: String)
     }
@@ -101,11 +103,9 @@ func visit(_ context: UnsafeMutableRawPointer?, _ request: UnsafePointer<vc_serv
     switch behaviour {
     case .answer(let code, let text): status = respond(copy.exchange, code, text)
     case .wait: break
-    case .echo(let owner):
-        var events = vc_ws_events()
-        events.size = UInt32(MemoryLayout<vc_ws_events>.size)
-        events.message = sayBack
-        status = Stage.server.upgrade(copy.exchange, owner, "", &events, nil, &socket)
+    case .echo(let owner): (status, socket) = acceptEcho(copy.exchange, owner)
+    case .echoEach(let owners):
+        (status, socket) = acceptEcho(copy.exchange, owners[recorder.state.requests.count % owners.count])
     case .record(let owner, let conversation, let name):
         (status, socket) = accept(copy.exchange, owner, conversation, protocol: name)
     }
@@ -129,6 +129,14 @@ func accept(
     var socket: vc_handle = 0
     let status = Stage.server.upgrade(exchange, owner, name, &events, recorder.context, &socket)
     return (status, socket)
+}
+
+private func acceptEcho(_ exchange: vc_handle, _ owner: vc_handle) -> (vc_status, vc_handle) {
+    var events = vc_ws_events()
+    events.size = UInt32(MemoryLayout<vc_ws_events>.size)
+    events.message = sayBack
+    var socket: vc_handle = 0
+    return (Stage.server.upgrade(exchange, owner, "", &events, nil, &socket), socket)
 }
 
 private func sayBack(
@@ -210,11 +218,13 @@ final class RawClient {
     // MARK: WebSocket, RFC 6455
 
     func upgrade(_ path: String, _ headers: String = "", then bytes: [UInt8] = []) -> (status: Int, head: String)? {
-        let request =
-            "GET \(path) HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
-            + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\(headers)\r\n"
-        write(Array(request.utf8) + bytes)
+        write(Array(Self.upgradeRequest(path, headers).utf8) + bytes)
         return response().map { ($0.status, $0.head) }
+    }
+
+    static func upgradeRequest(_ path: String, _ headers: String = "") -> String {
+        "GET \(path) HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+            + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\(headers)\r\n"
     }
 
     static func frame(

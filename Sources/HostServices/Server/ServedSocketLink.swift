@@ -200,7 +200,7 @@ final class ServedSocketLink {
             switch code {
             case 1007: "sent text that is not UTF-8 (1007)"
             case 1009: "sent a message larger than \(WebSocket.messageBytesMax) bytes (1009)"
-            default: "broke the WebSocket protocol (\(code))"
+            default: "broke the WebSocket protocol (1002)"
             }
         tell(ServiceFailure(code: .vendor, message: "\(peer) \(what)"))
         shutdown(descriptor, Int32(SHUT_WR))

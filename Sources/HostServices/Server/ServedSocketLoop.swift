@@ -42,7 +42,7 @@ final class ServedSocketLoop: SocketCarrier {
     private let wakeUp: Int32
     private let pingMs: UInt32
 
-    init(pingMs: UInt32 = WebSocketService.defaultPingMs) {
+    init(pingMs: UInt32) {
         self.pingMs = pingMs
         wakeUp = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         precondition(wakeUp >= 0, "no descriptor is left for the listener's WebSockets")

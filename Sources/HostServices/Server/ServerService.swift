@@ -20,7 +20,7 @@ final class ServerService: Sendable {
     private let counters: ServerCounters
     private let lanes: DeliveryLanes
     private let sockets: WebSocketService
-    private let loop = ServedSocketLoop()
+    private let loop: ServedSocketLoop
     private let routes = Mutex(RouteTable())
     private let exchanges: OwnedTable<Exchange>
     /// When each exchange is overdue. All have the same time, so the first one is the next one.
@@ -36,6 +36,7 @@ final class ServerService: Sendable {
         self.sockets = sockets
         self.logger = logger
         counters = ServerCounters(in: metrics)
+        loop = ServedSocketLoop(pingMs: settings.pingMs)
         exchanges = OwnedTable(kind: 7, limitPerOwner: settings.exchangesPerProviderMax) {
             _ = $0.answer(.refusal(.stopping))
         }

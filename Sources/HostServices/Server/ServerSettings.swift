@@ -39,6 +39,9 @@ public struct ServerSettings: Sendable {
     /// Until the client has taken the whole answer.
     var sendMs: UInt64 = 30_000
 
+    /// A WebSocket from which nothing is heard for so long is asked whether anybody is there.
+    var pingMs = WebSocketService.defaultPingMs
+
     public init() {}
 }
 
