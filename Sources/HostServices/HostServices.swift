@@ -102,8 +102,8 @@ public final class HostServices: Sendable {
         http.cancelOlder(than: object.epoch.load(ordering: .acquiring), of: object.handle)
     }
 
-    /// Takes the listener's port, before plugins are started: a wrong address should be told at once. Returns the port, or
-    /// nil when no listener is configured.
+    /// Takes the listener's port, before plugins are started: a wrong address should be told at once. Returns the port,
+    /// or nil when no listener is configured.
     @discardableResult
     public func reserveListener() throws(ListenFailure) -> UInt16? { try server.reserve() }
 

@@ -9,6 +9,7 @@ import Providers
 /// A set of services of its own, for tests with their own bounds.
 final class ServerUnderTest: Sendable {
     let server: ServerService
+    let sockets: WebSocketService
     let port: Int
     private let lanes = DeliveryLanes { _, _ in }
     private let logger: Logger
@@ -18,7 +19,7 @@ final class ServerUnderTest: Sendable {
         settings.listen = ListenAddress(host: "127.0.0.1", port: 0)
         change(&settings)
         logger = Stage.services.logger
-        let sockets = WebSocketService(
+        sockets = WebSocketService(
             authoritiesPath: nil, servedMax: settings.connectionsMax, lanes: lanes, logger: logger,
             metrics: processMetrics)
         server = ServerService(settings, lanes: lanes, sockets: sockets, logger: logger, metrics: processMetrics)

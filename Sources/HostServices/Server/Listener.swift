@@ -5,17 +5,13 @@
 // callback, and it does not list header fields that it has no number for, where a vendor's signature stands. Here a
 // connection is handed over once it is upgraded, and wslay frames it on a thread of its own (`ServedSocketLoop`).
 //
-// Everything that libmicrohttpd calls is a function at the end of this file. The lock of the table of connections is
-// never held while libmicrohttpd is called, since it calls us with its own.
+// Here are its beginning, its end and its connections; what happens to a request is in `Listener+Requests.swift`, and
+// the functions that libmicrohttpd calls in `ListenerCallbacks.swift`. The lock of the table of connections is never
+// held while libmicrohttpd is called, since it calls us with its own.
 
 import Cmicrohttpd
 import Glibc
 import Synchronization
-
-/// Why the listener cannot be opened.
-public struct ListenFailure: Error, CustomStringConvertible {
-    public let description: String
-}
 
 final class Listener: @unchecked Sendable {
     /// Where requests go once they are whole.
@@ -29,19 +25,22 @@ final class Listener: @unchecked Sendable {
         var wake: @Sendable () -> Void
     }
 
-    private let limits: ServerSettings
-    private let counters: ServerCounters
-    private let desk: Desk
-    private let table: Mutex<ConnectionTable>
-    private let suspended = Atomic<Int>(0)
-    private let isStopping = Atomic<Bool>(false)
+    let limits: ServerSettings
+    private let identity: TLSIdentity?
+    let counters: ServerCounters
+    let desk: Desk
+    let table: Mutex<ConnectionTable>
+    let suspended = Atomic<Int>(0)
+    let isStopping = Atomic<Bool>(false)
 
     // Touched before the listener's thread begins and after it ended.
     private var descriptor: Int32 = -1
     private var daemon: OpaquePointer?
 
-    init(limits: ServerSettings, counters: ServerCounters, desk: Desk) {
+    /// `identity`: with it, TLS and nothing else.
+    init(limits: ServerSettings, identity: TLSIdentity?, counters: ServerCounters, desk: Desk) {
         self.limits = limits
+        self.identity = identity
         self.counters = counters
         self.desk = desk
         table = Mutex(ConnectionTable(limits: limits))
@@ -74,8 +73,8 @@ final class Listener: @unchecked Sendable {
         }
     }
 
-    /// Lets clients in. `certificate` and `key` are PEM texts, both or none.
-    func open(certificate: String?, key: String?) throws(ListenFailure) {
+    /// Lets clients in.
+    func open() throws(ListenFailure) {
         // A burst of webhooks, before the thread gets to them.
         guard descriptor >= 0, listen(descriptor, 256) == 0 else {
             throw ListenFailure(description: "the listener's port is not there: it was not reserved, or was stopped")
@@ -92,9 +91,9 @@ final class Listener: @unchecked Sendable {
             connection: connectionChanged, target: targetArrived, request: requestArrived,
             completed: requestCompleted)
         func start() -> OpaquePointer? { vc_mhd_start(&settings) }
-        if let certificate, let key {
-            daemon = certificate.withCString { certificate in
-                key.withCString { key in
+        if let identity {
+            daemon = identity.certificate.withCString { certificate in
+                identity.key.withCString { key in
                     settings.certificate = certificate
                     settings.key = key
                     return start()
@@ -108,9 +107,9 @@ final class Listener: @unchecked Sendable {
             descriptor = -1
             throw ListenFailure(
                 description: "the listener could not be started: "
-                    + (certificate == nil
-                        ? "libmicrohttpd refused" : "check that the certificate and the key are PEM and fit each other")
-            )
+                    + (identity == nil
+                        ? "libmicrohttpd refused"
+                        : "check that [server] certificate and key are PEM and belong together"))
         }
     }
 
@@ -153,245 +152,30 @@ final class Listener: @unchecked Sendable {
 
     var connectionCount: Int { table.withLock { $0.count } }
 
-    fileprivate func mayEnter(_ address: String) -> Bool {
+    func mayEnter(_ address: String) -> Bool {
         guard let refusal = table.withLock({ $0.refusal(of: address) }) else { return true }
         counters.connection("refused_\(refusal)")
         return false
     }
 
-    fileprivate func began(_ connection: OpaquePointer) {
+    func began(_ connection: OpaquePointer) {
         let address = vc_mhd_peer(connection).map(addressText) ?? ""
         let descriptor = vc_mhd_descriptor(connection)
         let isFirst = table.withLock { table in
-            table.began(identity(connection), descriptor: descriptor, address: address, now: Monotonic.nowNs())
+            table.began(key(of: connection), descriptor: descriptor, address: address, now: Monotonic.nowNs())
             return table.count == 1
         }
         counters.connection("accepted")
         if isFirst { desk.wake() }
     }
 
-    fileprivate func ended(_ connection: OpaquePointer) {
-        table.withLock { $0.ended(identity(connection)) }
+    func ended(_ connection: OpaquePointer) {
+        table.withLock { $0.ended(key(of: connection)) }
     }
 
-    private func moved(_ connection: OpaquePointer, to phase: ConnectionTable.Phase) {
-        table.withLock { $0.moved(identity(connection), to: phase, now: Monotonic.nowNs()) }
+    func moved(_ connection: OpaquePointer, to phase: ConnectionTable.Phase) {
+        table.withLock { $0.moved(key(of: connection), to: phase, now: Monotonic.nowNs()) }
     }
 
-    private func identity(_ connection: OpaquePointer) -> ConnectionTable.Identity { UInt(bitPattern: connection) }
-
-    // MARK: Requests, on the listener's thread
-
-    fileprivate func begins(_ connection: OpaquePointer, rawTarget: String) -> IncomingRequest {
-        moved(connection, to: .receiving)
-        return IncomingRequest(rawTarget: rawTarget)
-    }
-
-    /// A head, a part of a body, the end of it, and once more after a rest. False cuts the connection off.
-    fileprivate func arrived(
-        _ connection: OpaquePointer, _ incoming: IncomingRequest, method: String, version: String,
-        body: UnsafeRawBufferPointer
-    ) -> Bool {
-        if !incoming.isHeadRead {
-            let address = table.withLock { $0.address(of: identity(connection)) }
-            incoming.readHead(connection, method: method, version: version, peer: address, limits: limits)
-            guard incoming.mustAnswerAtOnce, let refusal = incoming.refusal else { return true }
-            return send(refusal, on: connection)
-        }
-        if !body.isEmpty {
-            if incoming.take(body, limits: limits) { return true }
-            counters.request(.bodyTooLarge)
-            counters.connection("cut_body")
-            return false
-        }
-        if let exchange = incoming.exchange { return resumed(connection, incoming, exchange) }
-        if let refusal = incoming.refusal { return send(refusal, on: connection) }
-        guard let request = incoming.request else { return false }
-        guard !isStopping.load(ordering: .sequentiallyConsistent) else { return send(.stopping, on: connection) }
-        switch desk.begin(request, connection) {
-        case .failure(let refusal):
-            return send(refusal, on: connection)
-        case .success(let exchange):
-            moved(connection, to: .serving)
-            incoming.exchange = exchange
-            incoming.isSuspended = true
-            suspended.wrappingAdd(1, ordering: .sequentiallyConsistent)
-            MHD_suspend_connection(connection)
-            exchange.suspended()
-            return true
-        }
-    }
-
-    private func resumed(_ connection: OpaquePointer, _ incoming: IncomingRequest, _ exchange: Exchange) -> Bool {
-        rested(incoming)
-        switch exchange.takeAnswer() {
-        case .response(let response):
-            counters.request("answered")
-            return send(response, on: connection)
-        case .refusal(let refusal):
-            return send(refusal, on: connection)
-        case .upgrade(let socket, let subprotocol):
-            incoming.socket = socket
-            guard let upgrade = exchange.request.upgrade else { return false }
-            return accept(upgrade, subprotocol, on: connection)
-        case nil:
-            return false
-        }
-    }
-
-    private func rested(_ incoming: IncomingRequest) {
-        guard incoming.isSuspended else { return }
-        incoming.isSuspended = false
-        suspended.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-    }
-
-    private func send(_ refusal: HostAnswer, on connection: OpaquePointer) -> Bool {
-        counters.request(refusal)
-        return send(
-            ExchangeResponse(
-                status: refusal.status, headers: refusal.headers, body: Array((refusal.sentence + "\n").utf8)),
-            on: connection)
-    }
-
-    private func send(_ answer: ExchangeResponse, on connection: OpaquePointer) -> Bool {
-        moved(connection, to: .sending)
-        var body = answer.body
-        guard let response = MHD_create_response_from_buffer(body.count, &body, .RESPMEM_MUST_COPY) else {
-            return false
-        }
-        defer { MHD_destroy_response(response) }
-        for header in answer.headers { MHD_add_response_header(response, header.name, header.value) }
-        return MHD_queue_response(connection, answer.status, response) == MHD_Result.YES
-    }
-
-    private func accept(_ upgrade: UpgradeRequest, _ subprotocol: String, on connection: OpaquePointer) -> Bool {
-        moved(connection, to: .sending)
-        let context = Unmanaged.passUnretained(self).toOpaque()
-        guard let response = MHD_create_response_for_upgrade(connectionUpgraded, context) else { return false }
-        defer { MHD_destroy_response(response) }
-        MHD_add_response_header(response, "Upgrade", "websocket")
-        MHD_add_response_header(response, "Sec-WebSocket-Accept", upgrade.accept)
-        if !subprotocol.isEmpty { MHD_add_response_header(response, "Sec-WebSocket-Protocol", subprotocol) }
-        return MHD_queue_response(connection, 101, response) == MHD_Result.YES
-    }
-
-    fileprivate func upgraded(
-        _ connection: OpaquePointer, _ incoming: IncomingRequest, _ upgraded: ServedSocketLoop.Upgraded
-    ) {
-        guard let socket = incoming.socket else { return vc_mhd_close_upgraded(upgraded.response) }
-        counters.request("upgraded")
-        moved(connection, to: .serving)
-        incoming.isUpgraded = true
-        var yes: Int32 = 1
-        // A frame of 20 ms must not wait for the next one.
-        setsockopt(
-            vc_mhd_descriptor(connection), Int32(IPPROTO_TCP), TCP_NODELAY, &yes, socklen_t(MemoryLayout<Int32>.size))
-        desk.upgraded(socket, upgraded)
-    }
-
-    /// The end of a request, in whatever way. libmicrohttpd may hold its lock.
-    fileprivate func completed(_ connection: OpaquePointer, _ incoming: IncomingRequest) {
-        rested(incoming)
-        if let exchange = incoming.exchange {
-            var socket = incoming.socket
-            if case .upgrade(let unseen, _) = exchange.abandon() { socket = unseen }
-            desk.forget(exchange)
-            if let socket, !incoming.isUpgraded {
-                socket.closed(
-                    code: 0, reason: "",
-                    ServiceFailure(
-                        code: .network, message: "\(exchange.request.peer) hung up before the WebSocket was open",
-                        isRetryable: false))
-            }
-        }
-        if !incoming.isUpgraded { moved(connection, to: .idle) }
-    }
-}
-
-// MARK: What libmicrohttpd calls
-
-/// The address in digits; an IPv4 address that came in by IPv6 as what it is.
-private func addressText(_ address: UnsafePointer<sockaddr>) -> String {
-    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-    switch Int32(address.pointee.sa_family) {
-    case AF_INET:
-        address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
-            var number = address.pointee.sin_addr
-            _ = inet_ntop(AF_INET, &number, &text, socklen_t(text.count))
-        }
-    case AF_INET6:
-        address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { address in
-            var number = address.pointee.sin6_addr
-            _ = inet_ntop(AF_INET6, &number, &text, socklen_t(text.count))
-        }
-    default:
-        return ""
-    }
-    let plain = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return plain.hasPrefix("::ffff:") && plain.contains(".") ? String(plain.dropFirst(7)) : plain
-}
-
-private func listener(_ context: UnsafeMutableRawPointer?) -> Listener {
-    Unmanaged<Listener>.fromOpaque(context!).takeUnretainedValue()
-}
-
-private func acceptConnection(
-    _ context: UnsafeMutableRawPointer?, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t
-) -> MHD_Result {
-    listener(context).mayEnter(address.map(addressText) ?? "") ? MHD_Result.YES : MHD_Result.NO
-}
-
-private func connectionChanged(
-    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?,
-    _ own: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ change: MHD_ConnectionNotificationCode
-) {
-    guard let connection else { return }
-    if change == .CONNECTION_NOTIFY_STARTED {
-        listener(context).began(connection)
-    } else {
-        listener(context).ended(connection)
-    }
-}
-
-private func targetArrived(
-    _ context: UnsafeMutableRawPointer?, _ target: UnsafePointer<CChar>, _ connection: OpaquePointer
-) -> UnsafeMutableRawPointer? {
-    let incoming = listener(context).begins(connection, rawTarget: String(cString: target))
-    return Unmanaged.passRetained(incoming).toOpaque()
-}
-
-private func requestArrived(
-    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?, _ url: UnsafePointer<CChar>?,
-    _ method: UnsafePointer<CChar>?, _ version: UnsafePointer<CChar>?, _ body: UnsafePointer<CChar>?,
-    _ bodyBytes: UnsafeMutablePointer<Int>?, _ own: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-) -> MHD_Result {
-    guard let connection, let opaque = own?.pointee, let method, let version else { return MHD_Result.NO }
-    let incoming = Unmanaged<IncomingRequest>.fromOpaque(opaque).takeUnretainedValue()
-    let bytes = UnsafeRawBufferPointer(start: body, count: bodyBytes?.pointee ?? 0)
-    let goesOn = listener(context).arrived(
-        connection, incoming, method: String(cString: method), version: String(cString: version), body: bytes)
-    if goesOn { bodyBytes?.pointee = 0 }
-    return goesOn ? MHD_Result.YES : MHD_Result.NO
-}
-
-private func requestCompleted(
-    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?,
-    _ own: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ how: MHD_RequestTerminationCode
-) {
-    guard let connection, let opaque = own?.pointee else { return }
-    own?.pointee = nil
-    listener(context).completed(connection, Unmanaged<IncomingRequest>.fromOpaque(opaque).takeRetainedValue())
-}
-
-private func connectionUpgraded(
-    _ context: UnsafeMutableRawPointer?, _ connection: OpaquePointer?, _ own: UnsafeMutableRawPointer?,
-    _ early: UnsafePointer<CChar>?, _ earlyBytes: Int, _ descriptor: Int32, _ response: OpaquePointer?
-) {
-    guard let connection, let own, let response else { return }
-    let incoming = Unmanaged<IncomingRequest>.fromOpaque(own).takeUnretainedValue()
-    let read = [UInt8](UnsafeRawBufferPointer(start: early, count: earlyBytes))
-    listener(context).upgraded(
-        connection, incoming,
-        ServedSocketLoop.Upgraded(
-            descriptor: descriptor, response: response, early: read, peer: incoming.request?.peer ?? ""))
+    func key(of connection: OpaquePointer) -> ConnectionTable.Identity { UInt(bitPattern: connection) }
 }

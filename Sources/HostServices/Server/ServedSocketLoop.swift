@@ -1,5 +1,5 @@
-// The I/O thread of the WebSockets that came in through the host's listener: one epoll for all of them. Others talk to it
-// through a list of commands and a wake-up. It never takes an owner's lock and never calls a plugin.
+// The I/O thread of the WebSockets that came in through the host's listener: one epoll for all of them. Others talk to
+// it through a list of commands and a wake-up. It never takes an owner's lock and never calls a plugin.
 //
 // It also keeps the listener's time (`chores`), since libmicrohttpd's thread has no timer for others: deadlines of
 // exchanges, and connections that take too long.

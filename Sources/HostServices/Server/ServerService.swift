@@ -47,8 +47,9 @@ final class ServerService: Sendable {
     /// Takes the port. Returns it: the one of the settings, or a free one where that is 0. Nil without a listener.
     func reserve() throws(ListenFailure) -> UInt16? {
         guard let address = settings.listen else { return nil }
+        let identity = try TLSIdentity(certificatePath: settings.certificatePath, keyPath: settings.keyPath)
         let listener = Listener(
-            limits: settings, counters: counters,
+            limits: settings, identity: identity, counters: counters,
             desk: Listener.Desk(
                 begin: { [unowned self] in begin($0, on: $1) },
                 forget: { [unowned self] in exchanges.remove($0.handle) },
@@ -61,13 +62,8 @@ final class ServerService: Sendable {
     /// Lets clients in; to be called when all routes are there.
     func open() throws(ListenFailure) {
         guard let listener = listener.withLock({ $0 }) else { return }
-        let certificate = try pem(settings.certificatePath, "certificate")
-        let key = try pem(settings.keyPath, "key")
-        guard (certificate == nil) == (key == nil) else {
-            throw ListenFailure(description: "[server] certificate and key belong together: set both, or none")
-        }
         loop.start { [unowned self] in chores(now: $0, listener) }
-        try listener.open(certificate: certificate, key: key)
+        try listener.open()
     }
 
     func stop() {
@@ -76,7 +72,9 @@ final class ServerService: Sendable {
             return listener
         }
         guard let listener else { return }
-        let isAtRest = listener.stopAccepting { for exchange in exchanges.all { _ = exchange.answer(.refusal(.stopping)) } }
+        let isAtRest = listener.stopAccepting {
+            for exchange in exchanges.all { _ = exchange.answer(.refusal(.stopping)) }
+        }
         loop.stop()
         if isAtRest {
             listener.end()
@@ -108,19 +106,6 @@ final class ServerService: Sendable {
         return min(nextNs ?? .max, now + 1_000_000_000)
     }
 
-    private func pem(_ path: String, _ key: String) throws(ListenFailure) -> String? {
-        guard !path.isEmpty else { return nil }
-        // A chain of certificates has some 10 KiB.
-        guard let file = fopen(path, "re") else {
-            throw ListenFailure(
-                description: "[server] \(key) = \(path) cannot be read: \(String(cString: strerror(errno)))")
-        }
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 256 << 10)
-        let count = fread(&bytes, 1, bytes.count, file)
-        return String(decoding: bytes[..<count], as: UTF8.self)
-    }
-
     // MARK: The listener's thread
 
     private func begin(_ request: ReceivedRequest, on connection: OpaquePointer) -> Result<Exchange, HostAnswer> {
@@ -145,9 +130,9 @@ final class ServerService: Sendable {
 
     // MARK: Plugins
 
-    func route(_ path: String, for owner: PluginObject, _ handle: vc_server_request_fn, _ context: UnsafeMutableRawPointer?)
-        -> vc_status
-    {
+    func route(
+        _ path: String, for owner: PluginObject, _ handle: vc_server_request_fn, _ context: UnsafeMutableRawPointer?
+    ) -> vc_status {
         func refuse(_ reason: String) -> vc_status {
             logger.pluginFault(reason, LogField("path", path), of: LogSubject(owner))
             return .badArgument

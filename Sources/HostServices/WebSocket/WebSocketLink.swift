@@ -171,7 +171,8 @@ final class WebSocketLink: @unchecked Sendable {
         heard()
         guard partial.count + bytes.count <= WebSocket.messageBytesMax else {
             failure = ServiceFailure(
-                code: .vendor, message: "\(target.origin) sent a message larger than \(WebSocket.messageBytesMax) bytes")
+                code: .vendor,
+                message: "\(target.origin) sent a message larger than \(WebSocket.messageBytesMax) bytes")
             lws_close_reason(wsi, lws_close_status(rawValue: 1009), nil, 0)
             return false
         }
