@@ -18,7 +18,7 @@ extension BenchSession {
                 if isFinal { others.append("TRANSCRIPT \(said)") }
             case .spoken(let reason, let samples): others.append("TTS_DONE \(reason) \(samples)")
             case .answered(let reason): others.append("LLM_DONE \(reason)")
-            case .failure(let failure): others.append("ERROR \(failure.code)")
+            case .failure(let failure): others.append("ERROR \(statusName(failure.code))")
             case .verdict(let probability, _): others.append("VERDICT \(probability)")
             case .mark(let start, let end, let from, let to): others.append("MARK \(start) \(end) \(from) \(to)")
             default: others.append(event.name)
