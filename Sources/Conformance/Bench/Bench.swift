@@ -30,6 +30,8 @@ public final class Bench {
     var endsByExit = false
     /// Synthetic speech by its rate: made once.
     var buzz: [Int: [Int16]] = [:]
+    /// The recording by its rate.
+    var recorded: [Int: [Int16]] = [:]
     /// Lines for the report that are no breach: what was measured.
     private(set) var notes: [(String, String)] = []
 
