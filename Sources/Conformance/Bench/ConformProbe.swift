@@ -43,6 +43,8 @@ public enum ConformProbe {
             verdict.fail(Violation("the check", expected: "an end", got: "\(error)"))
         }
         for (name, value) in bench.notes { verdict.note(name, value) }
+        // What was printed into a buffer is printed, before nobody looks any more.
+        fflush(nil)
         if bench.endsByExit { exitInPeace(bench, verdict) }
         verdict.done()
         _exit(0)
