@@ -8,15 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct text { char *data; size_t length; } text; // Terminated; `data` is NULL while it is empty.
+typedef struct text { char *data; size_t length, capacity; } text; // Terminated; `data` is NULL while it is empty.
 
 static void text_add(text *self, const char *bytes, size_t count) {
-    char *grown = realloc(self->data, self->length + count + 1);
-    if (!grown) return;
-    if (count) memcpy(grown + self->length, bytes, count);
-    self->data = grown;
+    if (self->length + count >= self->capacity) {
+        const size_t capacity = 2 * (self->length + count) + 64;
+        char *grown = realloc(self->data, capacity);
+        if (!grown) return;
+        self->data = grown;
+        self->capacity = capacity;
+    }
+    if (count) memcpy(self->data + self->length, bytes, count);
     self->length += count;
-    grown[self->length] = 0;
+    self->data[self->length] = 0;
 }
 
 static void text_free(text *self) {

@@ -57,12 +57,16 @@ struct Answer {
     }
     /// Tokens in, of them cached, out.
     var usages: [(input: UInt64, cached: UInt64, output: UInt64)] {
-        events.compactMap { if case .usage(let input, let cached, let output) = $0.body { (input, cached, output) } else { nil } }
+        events.compactMap { event in
+            guard case .usage(let input, let cached, let output) = event.body else { return nil }
+            return (input, cached, output)
+        }
     }
 
     /// For a comparison of two answers, and for a report.
     var summary: String {
-        var parts = ["\"\(text.count > 60 ? text.prefix(28) + " … " + text.suffix(28) : text)\" (\(text.utf8.count) bytes)"]
+        let quoted = text.count > 60 ? text.prefix(28) + " … " + text.suffix(28) : text[...]
+        var parts = ["\"\(quoted)\" (\(text.utf8.count) bytes)"]
         parts += calls.map { "TOOL_CALL \($0.name)" } + ends.map { "LLM_DONE \($0)" }
         if let failure { parts.append("ERROR \(statusName(failure.code)): \(failure.message)") }
         if status != VC_OK { parts = [statusName(status)] }

@@ -1,7 +1,7 @@
 // A question to a provider whose vendor fails, and what came of it.
 //
-// Rules about failures are told once for recognisers, models and voices: each asks what its kind is asked in a call, and
-// each answers with the event that ends a request, or with an ERROR.
+// Rules about failures are told once for recognisers, models and voices: each asks what its kind is asked in a call,
+// and is answered with the event that ends a request, or with an ERROR.
 
 import PluginABI
 import Providers
@@ -70,7 +70,9 @@ extension BenchSession {
         let status = question(request)
         var endedNs = beganNs
         if status == VC_OK {
-            _ = bench.wait(ms: ms) { events.dropFirst(knownEvents).contains { $0.type == endType || $0.failure != nil } }
+            _ = bench.wait(ms: ms) {
+                events.dropFirst(knownEvents).contains { $0.type == endType || $0.failure != nil }
+            }
             endedNs = bench.nowNs
             bench.advance(ms: 2_000)
         }

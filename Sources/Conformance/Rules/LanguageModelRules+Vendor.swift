@@ -1,8 +1,8 @@
 // LLM: what reaches the vendor, and what is made of its stream.
 //
-// A stream of server-sent events is written in a few lines and read wrongly in many ways, because every vendor writes it
-// a little differently and a test sees one of them. So each rule has the vendor write the very same answer in another
-// way that the standard allows (HTML, section 9.2), and compares.
+// A stream of server-sent events is written in a few lines and read wrongly in many ways, because every vendor writes
+// it a little differently and a test sees one of them. So each rule has the vendor write the very same answer in
+// another way that the standard allows (HTML, section 9.2), and compares.
 
 import JSON
 import PluginABI
@@ -11,7 +11,7 @@ import Providers
 let languageModelVendorRules: [Rule] = [
     asked(
         "VC-LLM-05", .basic, "The words of a message reach the vendor as they are.",
-        because: "A name that arrives as gr??? is not understood, and one that is cut at a quotation mark breaks the JSON.",
+        because: "A name that arrives as Gr??e is not understood, and a quotation mark that is not escaped breaks the JSON.",
         passing: "append(body, request->messages);        // JSON goes into JSON unchanged",
         failing: "for (char c in text) ascii[i] = c & 0x80 ? '?' : c;"
     ) { session, services, _ in
@@ -37,9 +37,8 @@ let languageModelVendorRules: [Rule] = [
         ]
         _ = session.inquire(Inquiry(messages: messages))
         let text = try services.needBody().text
-        let places = said.map { text.firstRange(of: $0)?.lowerBound }
-        guard text.contains("You speak for a library."), !places.contains(nil), places.compactMap(\.self) == places.compactMap(\.self).sorted()
-        else {
+        let places = said.compactMap { text.firstRange(of: $0)?.lowerBound }
+        guard text.contains("You speak for a library."), places.count == said.count, places == places.sorted() else {
             throw Violation(
                 "a conversation of four messages", expected: "all of them in the body, in order",
                 got: String(text.prefix(300)))
@@ -106,7 +105,7 @@ let languageModelVendorRules: [Rule] = [
         failing: "if (!begins_with(line, \"data: \")) return;"),
     rewritten(
         "VC-LLM-29", .lineEnd(.crlf), "with CRLF", "The lines of a stream may end with CRLF.",
-        because: "Proxies and some vendors write them so; a line of \"\\r\" is then no empty line, and no event ever ends.",
+        because: "Proxies and some vendors write them so; a line of \"\\r\" is no empty line, and no event ever ends.",
         passing: "\\n, \\r\\n and \\r end a line",
         failing: "if (line.length == 0) dispatch();        // and the line is \"\\r\""),
     rewritten(

@@ -1,8 +1,9 @@
 // LLM: language models. Here the form of an answer; how a vendor's answer becomes one stands in
 // `LanguageModelRules+Vendor.swift`.
 //
-// No rule knows what the right answer is: a vendor's script says it, in the plugin author's words. So rules compare: two
-// answers to one question, an answer with the capabilities in the manifest, what was asked with what reached the vendor.
+// No rule knows what the right answer is: a vendor's script says it, in the plugin author's words. So rules compare:
+// two answers to one question, an answer with the capabilities in the manifest, what was asked with what reached the
+// vendor.
 
 import JSON
 import PluginABI
@@ -110,7 +111,7 @@ let languageModelRules: [Rule] = [
     },
     model(
         "VC-LLM-16", .basic, "Two questions at once are answered each for itself.",
-        because: "One is speculative, asked while the caller may still go on; words of one answer in the other are nonsense.",
+        because: "One is speculative, asked while the caller may go on; words of one answer in the other are nonsense.",
         passing: "every event names the request that it answers",
         failing: "head.request = self->latest_request;",
         skip: { subject in
@@ -196,7 +197,7 @@ extension BenchSession {
         if kindOps?.assumingMemoryBound(to: vc_llm_ops.self).pointee.tool_result != nil {
             let known = answers(to: request).count
             for call in first.calls { toolResult(request, call: call.id, #"{"found":true}"#) }
-            _ = bench.wait(ms: 60_000) { answers(to: request).count > known && answers(to: request).last!.type == VC_EVENT_LLM_DONE }
+            _ = bench.wait(ms: 60_000) { answers(to: request).dropFirst(known).last?.type == VC_EVENT_LLM_DONE }
             return Answer(status: vc_status(VC_OK), events: Array(answers(to: request).dropFirst(known)))
         }
         let calls: [JSONValue] = first.calls.map { call in

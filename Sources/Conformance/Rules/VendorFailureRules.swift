@@ -58,7 +58,7 @@ let vendorFailureRules: [Rule] = [
     },
     failing(
         "VC-ERR-22", .resetInTheMiddle, "An answer that breaks off is an ERROR.",
-        because: "The host says the sentence again, or says that it cannot; a broken one that counts as whole stays so.",
+        because: "The host has the sentence said again; a broken one that counts as whole stays broken.",
         passing: "done(context, request, error) { if (error) fail(error->code); }",
         failing: "done(context, request, error) { finish(self); }"
     ) { trial in
@@ -123,7 +123,8 @@ let vendorFailureRules: [Rule] = [
             }
         }),
     Rule(
-        "VC-ERR-13", .resilient, .must, kinds: asking, "A secret appears in no log line and no ERROR, whatever goes wrong.",
+        "VC-ERR-13", .resilient, .must, kinds: asking,
+        "A secret appears in no log line and no ERROR, whatever goes wrong.",
         because: "Keys are written down exactly when they are refused, by whoever wants to know why.",
         passing: "\"the key in LLM_KEY was refused\"",
         failing: "log(\"the key %s was refused\", key);",
@@ -131,18 +132,20 @@ let vendorFailureRules: [Rule] = [
         check: .probe { bench in
             let secrets = bench.job.secrets.values.filter { $0.count >= 8 }
             guard !secrets.isEmpty else { throw NotApplicable("the vendor's script has no secret of eight letters") }
-            for fault: VendorFault in [.status(401, retryAfterS: nil), .status(500, retryAfterS: nil), .refused, .notJSON] {
+            for fault: VendorFault in [.status(401, retryAfterS: nil), .status(500, retryAfterS: nil), .notJSON] {
                 let trial = try bench.trial(of: fault)
                 let lines = bench.world.logLines.map { line in line.message + line.fields.map { " " + $0.1 }.joined() }
                 let words = lines + trial.failures.flatMap { [$0.message, $0.vendorCode, $0.vendor] }
                 if words.contains(where: { word in secrets.contains { word.contains($0) } }) {
                     throw Violation(
-                        "\(fault.json["name"]?.string ?? "")", expected: "no secret in the log or the ERROR", got: "one")
+                        "\(fault.json["name"]?.string ?? "")", expected: "no secret in the log or the ERROR",
+                        got: "one")
                 }
             }
         }),
     failing(
-        "VC-ERR-28", .status(500, retryAfterS: nil), "A request ends once: with ERROR, or as it should.",
+        "VC-ERR-28", .status(500, retryAfterS: nil), kinds: [.languageModel, .textToSpeech],
+        "A request ends once: with ERROR, or as it should.",
         because: "The host has asked the next provider when the ERROR came; what follows is another answer's end.",
         passing: "emit(ERROR of the request);        // and nothing more for it",
         failing: "emit(ERROR);  emit(LLM_DONE);"
@@ -150,9 +153,10 @@ let vendorFailureRules: [Rule] = [
         guard let first = trial.failure, !first.isFatal else { return }
         let count = trial.failures.count + trial.ends.count
         guard count == 1 else {
+            let end = RecordedEvent.name(of: trial.session.endType)
             throw Violation(
                 "status 500", expected: "one ERROR and nothing more",
-                got: "\(trial.failures.count) ERROR and \(trial.ends.count) \(RecordedEvent.name(of: trial.session.endType))")
+                got: "\(trial.failures.count) ERROR and \(trial.ends.count) \(end)")
         }
     },
     failing(
@@ -161,9 +165,10 @@ let vendorFailureRules: [Rule] = [
         passing: "head.request = self->request;",
         failing: "head.request = 0;"
     ) { trial in
-        guard let event = trial.events.first(where: { $0.failure != nil }), event.failure?.isFatal == false else { return }
+        guard let event = trial.events.first(where: { $0.failure?.isFatal == false }) else { return }
         guard event.request == trial.request else {
-            throw Violation("status 500", expected: "an ERROR of request \(trial.request)", got: "of request \(event.request)")
+            throw Violation(
+                "status 500", expected: "an ERROR of request \(trial.request)", got: "of request \(event.request)")
         }
     },
     Rule(
@@ -201,11 +206,11 @@ let asking: [PluginKind] = [.speechToText, .languageModel, .textToSpeech]
 
 /// A rule about one failure of the vendor.
 func failing(
-    _ id: String, _ fault: VendorFault, _ sentence: String, because: String,
+    _ id: String, _ fault: VendorFault, kinds: [PluginKind] = asking, _ sentence: String, because: String,
     passing: String, failing: String, check: @escaping @Sendable (VendorTrial) throws -> Void
 ) -> Rule {
     Rule(
-        id, .resilient, .must, kinds: asking, sentence, because: because, passing: passing, failing: failing,
+        id, .resilient, .must, kinds: kinds, sentence, because: because, passing: passing, failing: failing,
         check: .probe { bench in try check(try bench.trial(of: fault)) })
 }
 

@@ -1,7 +1,7 @@
 // ERR: how long a provider waits for its vendor, and how often it asks.
 //
-// Nobody waits on the telephone. The bounds here are those beyond which a caller has hung up, and not what a good plugin
-// aims at: the operator's settings are finer.
+// Nobody waits on the telephone. The bounds here are those beyond which a caller has hung up, and not what a good
+// plugin aims at: the operator's settings are finer.
 
 import PluginABI
 import Providers
@@ -77,7 +77,8 @@ let vendorPatienceRules: [Rule] = [
         }
     },
     Rule(
-        "VC-ERR-32", .resilient, .should, kinds: asking, "A connection that breaks before the answer is tried once more.",
+        "VC-ERR-32", .resilient, .should, kinds: asking,
+        "A connection that breaks before the answer is tried once more.",
         because: "A pooled connection that the vendor has closed meanwhile breaks so, and the second attempt works.",
         passing: "if (error->retryable && !self->has_output && self->tries_left--) attempt(self);",
         failing: "fail(error);",
