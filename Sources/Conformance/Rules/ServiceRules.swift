@@ -192,7 +192,13 @@ let serviceRules: [Rule] = [
         needs: ["VC-CAN-02"],
         check: .probe { bench in
             let session = try bench.provider().session()
+            // Once while the answer waits for credit, and once while nothing of it is there yet.
             try session.askAndStall()
+            session.cancel()
+            session.flow()
+            bench.advance(ms: 200)
+            _ = session.question(session.nextRequest())
+            bench.advance(ms: 20)
             session.cancel()
             session.flow()
             bench.advance(ms: 2_000)
