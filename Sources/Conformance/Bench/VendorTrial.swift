@@ -83,6 +83,13 @@ extension BenchSession {
 }
 
 extension Bench {
+    /// Whether it asked a vendor that no script plays: it was then answered with 404, and is not to blame.
+    var isWithoutVendor: Bool {
+        let services = VendorServices.current
+        let asked = (services?.callCount("http.start") ?? 0) + (services?.callCount("ws.connect") ?? 0)
+        return job.scripts.isEmpty && asked > 0
+    }
+
     /// A provider that asks a vendor over "vc.http/1", and the vendor. Others have nothing to be judged by.
     ///
     /// One question, undisturbed, shows whether it does; its session is left alone.

@@ -11,7 +11,7 @@ import Providers
 let languageModelVendorRules: [Rule] = [
     asked(
         "VC-LLM-05", .basic, "The words of a message reach the vendor as they are.",
-        because: "A name that arrives as Gr??e is not understood, and a quotation mark that is not escaped breaks the JSON.",
+        because: "A name of question marks is not understood, and a bare quotation mark breaks the JSON.",
         passing: "append(body, request->messages);        // JSON goes into JSON unchanged",
         failing: "for (char c in text) ascii[i] = c & 0x80 ? '?' : c;"
     ) { session, services, _ in

@@ -20,6 +20,9 @@ let languageModelRules: [Rule] = [
         let answer = session.inquire()
         let declines = session.bench.subject.provider?.capabilities.flag("declines") ?? false
         if declines, answer.ends.last == VC_LLM_DECLINED { return }
+        if answer.failure != nil, session.bench.isWithoutVendor {
+            throw NotApplicable("it asks a vendor, and has no script of one")
+        }
         guard let end = answer.ends.first, [VC_LLM_STOP, VC_LLM_LENGTH].contains(end), !answer.text.isEmpty else {
             throw Violation("\"Hello.\"", expected: "DELTA and LLM_DONE 1", got: answer.summary)
         }
@@ -31,7 +34,7 @@ let languageModelRules: [Rule] = [
         failing: "emit(LLM_DONE) at \"finish_reason\", and again at \"[DONE]\""
     ) { session, _ in
         let answer = session.inquire()
-        guard answer.ends.count == 1 else {
+        guard answer.ends.count <= 1 else {
             throw Violation("an answer", expected: "LLM_DONE once", got: "\(answer.ends.count) times")
         }
     },
