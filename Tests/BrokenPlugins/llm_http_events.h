@@ -17,7 +17,7 @@ static vc_status offer(question *self, const item *one) {
     if (one->type == VC_EVENT_DELTA) {
         head.size = sizeof(vc_event_delta);
         const vc_event_delta event = {.head = head, .text = text_view(&one->text)};
-        return BREAKS(VC_LLM_01) ? VC_OK : host->emit(session, &event.head);
+        return host->emit(session, &event.head);
     }
     if (one->type == VC_EVENT_TOOL_CALL) {
         head.size = sizeof(vc_event_tool_call);
@@ -43,7 +43,8 @@ static vc_status offer(question *self, const item *one) {
         return host->emit(session, &event.head);
     }
     head.size = sizeof(vc_event_llm_done);
-    const vc_event_llm_done event = {.head = head, .reason = one->reason};
+    const uint32_t reason = BREAKS(VC_LLM_01) && one->reason == VC_LLM_STOP ? 0 : one->reason;
+    const vc_event_llm_done event = {.head = head, .reason = reason};
     return host->emit(session, &event.head);
 }
 

@@ -73,15 +73,14 @@ static void refused(question *self) {
 
 static void say(question *self, const text *words) {
     if (!words->length && !BREAKS(VC_LLM_04)) return;
-    const size_t step = BREAKS(VC_LLM_03) ? 5 : words->length ? words->length : 1;
-    size_t at = 0;
-    do {
+    const size_t first = BREAKS(VC_LLM_03) && words->length > 4 ? 4 : words->length;
+    for (size_t at = 0, count = first;; at += count, count = words->length - at) {
         item *one = make_item(VC_EVENT_DELTA);
-        text_add(&one->text, words->data + at, words->length - at < step ? words->length - at : step);
+        text_add(&one->text, words->data + at, count);
         self->has_output = 1;
         post(self, one);
-        at += step;
-    } while (at < words->length);
+        if (at + count >= words->length) return;
+    }
 }
 
 static void call_tool(question *self, const char *json, text *name) {

@@ -109,6 +109,7 @@ extension Bench {
         let (provider, services) = try providerWithVendor()
         let session = try provider.session()
         services.arm(fault, times: times)
+        defer { services.disarm() }
         return session.trial(services)
     }
 }

@@ -11,10 +11,10 @@ import Providers
 
 let languageModelRules: [Rule] = [
     model(
-        "VC-LLM-01", .basic, smoke: true, "A question is answered by words, and LLM_DONE.",
-        because: "An answer that never ends keeps the caller waiting, and one without words is silence.",
+        "VC-LLM-01", .basic, smoke: true, "A question is answered by words, and by LLM_DONE with the reason of its end.",
+        because: "Without words the caller hears silence; by the reason the host knows whether more is to come.",
         passing: "emit(DELTA);  emit(LLM_DONE of VC_LLM_STOP);",
-        failing: "emit(LLM_DONE);        // and the words were lost on the way",
+        failing: "emit(LLM_DONE);        // and its `reason` is 0",
         needs: ["VC-LIFE-02"]
     ) { session, _ in
         let answer = session.inquire()
@@ -24,7 +24,7 @@ let languageModelRules: [Rule] = [
             throw NotApplicable("it asks a vendor, and has no script of one")
         }
         guard let end = answer.ends.first, [VC_LLM_STOP, VC_LLM_LENGTH].contains(end), !answer.text.isEmpty else {
-            throw Violation("\"Hello.\"", expected: "DELTA and LLM_DONE 1", got: answer.summary)
+            throw Violation("\"Hello.\"", expected: "DELTA, and LLM_DONE \(VC_LLM_STOP) or \(VC_LLM_LENGTH)", got: answer.summary)
         }
     },
     model(
@@ -187,7 +187,7 @@ let languageModelRules: [Rule] = [
         failing: "reason = VC_LLM_STOP;        // some vendors say \"stop\" after a call"
     ) { session in
         let answer = try session.inquire(Inquiry(tools: Inquiry.tools)).needCalls()
-        guard answer.ends == [VC_LLM_TOOL] else {
+        guard Set(answer.ends) == [VC_LLM_TOOL] else {
             throw Violation("an answer with TOOL_CALL", expected: "LLM_DONE \(VC_LLM_TOOL)", got: answer.summary)
         }
     },
