@@ -11,7 +11,7 @@ import Providers
 
 let languageModelRules: [Rule] = [
     model(
-        "VC-LLM-01", .basic, smoke: true, "A question is answered by words, and by LLM_DONE with the reason of its end.",
+        "VC-LLM-01", .basic, smoke: true, "A question is answered by words, and by LLM_DONE with its reason.",
         because: "Without words the caller hears silence; by the reason the host knows whether more is to come.",
         passing: "emit(DELTA);  emit(LLM_DONE of VC_LLM_STOP);",
         failing: "emit(LLM_DONE);        // and its `reason` is 0",
@@ -24,7 +24,9 @@ let languageModelRules: [Rule] = [
             throw NotApplicable("it asks a vendor, and has no script of one")
         }
         guard let end = answer.ends.first, [VC_LLM_STOP, VC_LLM_LENGTH].contains(end), !answer.text.isEmpty else {
-            throw Violation("\"Hello.\"", expected: "DELTA, and LLM_DONE \(VC_LLM_STOP) or \(VC_LLM_LENGTH)", got: answer.summary)
+            throw Violation(
+                "\"Hello.\"", expected: "DELTA, and LLM_DONE \(VC_LLM_STOP) or \(VC_LLM_LENGTH)",
+                got: answer.summary)
         }
     },
     model(
