@@ -83,7 +83,8 @@ let plugins = [
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
     plugin(
-        "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"]),
+        "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
+        hasScripts: true),
     plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
     plugin(

@@ -12,6 +12,7 @@ public enum RuleBook {
         // The kinds.
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
+        languageModelRules, languageModelVendorRules, vendorFailureRules, vendorPatienceRules, serviceRules,
         textToSpeechRules, textToSpeechAudioRules, textToSpeechMarkRules,
     ]
 

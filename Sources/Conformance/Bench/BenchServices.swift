@@ -212,6 +212,9 @@ private func benchSecret(
         world.monitor.locked { world.misuse.append("vc.secret: \(name) is not in the manifest") }
         return vc_status(VC_E_NOT_FOUND)
     }
+    if world.tasks.isTaskThread(pthread_self()) {
+        world.monitor.locked { world.misuse.append("vc.secret: asked for on a thread of a task") }
+    }
     guard let secret = world.job.secrets[name] else { return vc_status(VC_E_NOT_FOUND) }
     let count = secret.utf8.count
     let copy = strdup(secret)!
@@ -230,6 +233,9 @@ private func benchDefine(
     world.monitor.locked {
         guard let owner = world.object(provider), !owner.isGone else { return vc_status(VC_E_STALE) }
         if owner.level != .provider { world.misuse.append("vc.metrics: define for a session") }
+        if !["create", "start"].contains(world.callInProgress) {
+            world.misuse.append("vc.metrics: define in \(world.callInProgress), and not in create or start")
+        }
         guard world.metrics.count < 32 else {
             world.misuse.append("vc.metrics: more than 32 metrics")
             return vc_status(VC_E_AGAIN)

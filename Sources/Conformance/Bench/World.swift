@@ -210,7 +210,15 @@ final class World: @unchecked Sendable {
     }
 
     /// Gives the record's memory back, for rules that measure memory.
-    func forgetEvents() { monitor.locked { eventsByObject = [:] } }
+    func forgetEvents() {
+        monitor.locked {
+            eventsByObject = [:]
+            logLines = []
+            misuse = []
+            servicesAsked = []
+        }
+        VendorServices.current?.forgetBreaches()
+    }
 
     func service(_ id: String) -> UnsafeRawPointer? {
         monitor.locked {

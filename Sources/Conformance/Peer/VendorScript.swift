@@ -20,9 +20,9 @@ public struct VendorScript: Sendable {
         var answer: VendorAnswer
     }
 
-    /// The folder that it was read from.
+    /// The folder that it was read from, absolute: a probe has another current directory.
     public internal(set) var directory = ""
-    /// The plugin's settings. Texts may hold `{{plugin.port}}` and `{{peer.port}}`.
+    /// The plugin's settings. Texts may hold `{{plugin.port}}` and `{{peer.port}}`, and `{{scripts}}`, this folder.
     public internal(set) var configuration: JSONValue = [:]
     public internal(set) var session: JSONValue = [:]
     public internal(set) var secrets: [String: String] = [:]
@@ -64,7 +64,7 @@ public struct VendorScript: Sendable {
                 file: fileName, path: "", problem: "is missing in \(folder); it says how the vendor behaves")
         }
         var script = try VendorScript(parsing: try read("\(folder)/\(fileName)", fileName), file: fileName)
-        script.directory = folder
+        script.directory = absolute(folder)
         for name in names where name != fileName && name.hasSuffix(".json") {
             let scenario = try OwnScenario(parsing: try read("\(folder)/\(name)", name), file: name, vendor: script)
             script.scenarios.append(scenario)
@@ -74,7 +74,8 @@ public struct VendorScript: Sendable {
 
     /// The settings with the ports of this run.
     public func configuration(pluginPort: Int, peerPort: Int) -> JSONValue {
-        configuration.filled(["plugin.port": String(pluginPort), "peer.port": String(peerPort)])
+        configuration.filled(
+            ["plugin.port": String(pluginPort), "peer.port": String(peerPort), "scripts": directory])
     }
 
     public var hasSignalling: Bool { !dialogues.isEmpty }
@@ -98,7 +99,7 @@ public struct VendorScript: Sendable {
         for (name, value) in try object.texts("secrets") { secrets[name] = value }
         try object.check(
             variables: configuration.variableNames + session.variableNames,
-            known: ["plugin.port", "peer.port"], "config")
+            known: ["plugin.port", "peer.port", "scripts"], "config")
 
         if var errors = try object.object("errors") {
             for status in [400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504] {
@@ -176,6 +177,12 @@ public struct VendorScript: Sendable {
     private static func isFolder(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    static func absolute(_ path: String) -> String {
+        guard let resolved = realpath(path, nil) else { return path }
+        defer { free(resolved) }
+        return String(cString: resolved)
     }
 
     /// The names in a folder, in order; nil: it cannot be read.

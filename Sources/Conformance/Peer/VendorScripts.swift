@@ -25,7 +25,7 @@ public final class VendorScripts: PeerSource {
         job.configuration = settings.merged(with: job.configuration)
         job.session = vendor.session.merged(with: job.session)
         job.secrets = vendor.secrets.merging(job.secrets) { _, given in given }
-        job.scripts = folder
+        job.scripts = VendorScript.absolute(folder)
         let nonce = job.nonce
         desks.withLock { $0[nonce] = desk }
     }

@@ -61,6 +61,13 @@ struct ScriptReadingTests {
         #expect(script.configuration(pluginPort: 5070, peerPort: 5071) == ["port": 5070, "proxy": "sip:127.0.0.1:5071"])
     }
 
+    @Test("A folder of scripts names its own files by {{scripts}}, wherever a probe stands")
+    func folder() throws {
+        var script = try VendorScript(#"{"config": {"knowledge": "{{scripts}}/desk.knowledge"}}"#)
+        script.directory = VendorScript.absolute("/usr/../tmp")
+        #expect(script.configuration(pluginPort: 0, peerPort: 0) == ["knowledge": "/tmp/desk.knowledge"])
+    }
+
     @Test("A scenario's settings replace the vendor's, and its entries go first")
     func scenario() throws {
         let vendor = try VendorScript(

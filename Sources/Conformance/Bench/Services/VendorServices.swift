@@ -99,6 +99,8 @@ public final class VendorServices: @unchecked Sendable {
     /// What the plugin did that a header forbids, in order.
     public var serviceBreaches: [String] { locked { $0.breaches } }
 
+    func forgetBreaches() { locked { $0.breaches = [] } }
+
     /// How often a function was called, "http.start" for one.
     public func callCount(_ name: String) -> Int { locked { $0.calls[name] ?? 0 } }
 
