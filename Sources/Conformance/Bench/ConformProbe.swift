@@ -54,8 +54,8 @@ public enum ConformProbe {
         try provider.end()
     }
 
-    /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin says
-    /// of a status 404.
+    /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin
+    /// says of a status 404.
     private static func withStrayRequest(_ violation: Violation) -> Violation {
         let stray = VendorServices.current?.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }
         guard let request = stray?.request else { return violation }
