@@ -106,6 +106,8 @@ let package = Package(
         cLibrary("Cltdl", package: "libltdl-dev"),
         cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         cLibrary("Clws", pkgConfig: "libwebsockets", package: "libwebsockets-dev"),
+        cLibrary("Cmicrohttpd", pkgConfig: "libmicrohttpd", package: "libmicrohttpd-dev"),
+        cLibrary("Cwslay", package: "libwslay-dev"),
         cLibrary("Copus", pkgConfig: "opus", package: "libopus-dev"),
         cLibrary("Csofia", pkgConfig: "sofia-sip-ua", package: "libsofia-sip-ua-dev"),
         cLibrary("Cspeexdsp", pkgConfig: "speexdsp", package: "libspeexdsp-dev"),
@@ -115,7 +117,9 @@ let package = Package(
         module("Media", ["CPlatform", "Copus", "Cspeexdsp"]),
         module("Calls", ["Media"]),
         module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls", "JSON"]),
-        module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
+        module(
+            "HostServices",
+            ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Cmicrohttpd", "Cwslay", "Media", "JSON"]),
         module("Conformance", ["Providers", "PluginABI", "CPlatform", "CConformance", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
