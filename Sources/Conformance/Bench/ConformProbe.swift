@@ -61,7 +61,7 @@ public enum ConformProbe {
         guard let services = VendorServices.current else { return violation }
         var violation = violation
         if job.scripts.isEmpty, services.callCount("http.start") + services.callCount("ws.connect") > 0 {
-            violation.got += "; it asked a vendor, of whom there is no script: expected a folder `conform` beside the plugin"
+            violation.got += "; it asked a vendor, and has no script of one: a folder `conform` beside the plugin"
         }
         let stray = services.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }
         guard let request = stray?.request else { return violation }
