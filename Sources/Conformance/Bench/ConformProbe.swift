@@ -36,7 +36,7 @@ public enum ConformProbe {
             case .file: preconditionFailure("\(rule.id) is checked by the runner")
             }
         } catch let violation as Violation {
-            verdict.fail(withStrayRequest(violation))
+            verdict.fail(withStrayRequest(violation, job))
         } catch let reason as NotApplicable {
             verdict.skip(reason.why)
         } catch {
@@ -57,12 +57,16 @@ public enum ConformProbe {
         try provider.end()
     }
 
-    /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin says
-    /// of a status 404.
-    private static func withStrayRequest(_ violation: Violation) -> Violation {
-        let stray = VendorServices.current?.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }
-        guard let request = stray?.request else { return violation }
+    /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin
+    /// says of a status 404.
+    private static func withStrayRequest(_ violation: Violation, _ job: Job) -> Violation {
+        guard let services = VendorServices.current else { return violation }
         var violation = violation
+        if job.scripts.isEmpty, services.callCount("http.start") + services.callCount("ws.connect") > 0 {
+            violation.got += "; it asked a vendor, and has no script of one: a folder `conform` beside the plugin"
+        }
+        let stray = services.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }
+        guard let request = stray?.request else { return violation }
         violation.got += "; the vendor's script has no entry for \(request.method) \(request.url)"
         // As much as fits a line. Audio, which is no text, is left out.
         if (1...200).contains(request.body.count), let body = String(validating: request.body, as: UTF8.self) {
