@@ -12,6 +12,7 @@ public enum RuleBook {
         // The kinds.
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
+        telephonyRules, telephonyEndRules, telephonyCallRules, telephonySignallingRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

@@ -391,7 +391,7 @@ static void do_answer(provider *self, call *one) {
     if (one->media) status = self->media->answer(one->media, str(one->offer), &ours, &error);
     if (one->media && status != VC_OK && !BREAKS(VC_TEL_14)) {
         send_code(self, one->id, 488);
-        call_over(self, one, VC_HANGUP_FAILED, 488);
+        call_over(self, one, BREAKS(VC_TEL_65) ? 0 : VC_HANGUP_FAILED, 488);
         return;
     }
     one->state = ANSWERING;
