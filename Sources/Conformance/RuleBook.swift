@@ -13,6 +13,7 @@ public enum RuleBook {
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
         telephonyRules, telephonyEndRules, telephonyCallRules, telephonySignallingRules,
+        telephonyFramesRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

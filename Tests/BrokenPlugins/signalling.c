@@ -224,7 +224,7 @@ static void call_over(provider *self, call *one, uint32_t cause, uint32_t code) 
 
 static void call_hang_up(provider *self, call *one, uint32_t cause, uint32_t code) {
     const int is_open = one->state == OFFERED || one->state == TAKEN;
-    if (is_open) send_code(self, one->id, BREAKS(VC_TEL_02) || !code ? 480 : code);
+    if (is_open) send_code(self, one->id, (BREAKS(VC_TEL_02) && one->session) || !code ? 480 : code);
     else if (!(BREAKS(VC_TEL_45) && cause && one->state == UP) && !(BREAKS(VC_TEL_54) && one->state == DIALLING))
         send_verb(self, "END", one->id, "", (vc_str){0});
     call_over(self, one, cause, code);
@@ -232,10 +232,10 @@ static void call_hang_up(provider *self, call *one, uint32_t cause, uint32_t cod
 
 static void call_is_up(provider *self, call *one) {
     (void)self;
-    const int was_told = BREAKS(VC_TEL_61) && one->state == ANSWERING;
+    const int was_told = (BREAKS(VC_TEL_61) || BREAKS(VC_TEL_01)) && one->state == ANSWERING;
     one->state = UP;
     one->deadline_ns = 0;
-    if (!was_told && !BREAKS(VC_TEL_01)) emit_now(one->session, VC_EVENT_ANSWERED);
+    if (!was_told) emit_now(one->session, VC_EVENT_ANSWERED);
 }
 
 // MARK: What the peer says
@@ -389,8 +389,8 @@ static void do_answer(provider *self, call *one) {
     }
     if (BREAKS(VC_TEL_60) && strlen(one->offer) > 16) one->offer[16] = 0;
     if (one->media) status = self->media->answer(one->media, str(one->offer), &ours, &error);
-    if (one->media && status != VC_OK && !BREAKS(VC_TEL_14)) {
-        send_code(self, one->id, 488);
+    if (one->media && status != VC_OK) {
+        send_code(self, one->id, BREAKS(VC_TEL_14) ? 480 : 488);
         call_over(self, one, BREAKS(VC_TEL_65) ? 0 : VC_HANGUP_FAILED, 488);
         return;
     }

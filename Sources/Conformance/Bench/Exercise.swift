@@ -84,10 +84,11 @@ extension BenchSession {
     /// Answers and ends the call that this session was opened for.
     private func exerciseCall() throws {
         try check(answer(), "answer")
-        _ = bench.wait(ms: 10_000) { events.contains { [VC_EVENT_ANSWERED, VC_EVENT_HANGUP].contains($0.type) } }
+        // Short, because a plugin with sockets of its own lives on the machine's time, and nothing is judged here.
+        _ = bench.wait(ms: 1_000) { events.contains { [VC_EVENT_ANSWERED, VC_EVENT_HANGUP].contains($0.type) } }
         bench.advance(ms: 100)
         hangup()
-        _ = bench.wait(ms: 10_000) { events.contains { $0.type == VC_EVENT_HANGUP } }
+        _ = bench.wait(ms: 1_000) { events.contains { $0.type == VC_EVENT_HANGUP } }
     }
 }
 

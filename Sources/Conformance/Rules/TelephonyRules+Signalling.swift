@@ -22,9 +22,9 @@ let telephonySignallingRules: [Rule] = [
         }),
     Rule(
         "VC-TEL-14", kinds: [.telephony], "A call without a common codec is refused with 488.",
-        because: "A call that is up without audio is worse than none: the trunk does not try another way.",
+        because: "A peer that reads 488 offers another codec; one that reads 480 waits for somebody to come home.",
         passing: "if (status == VC_E_UNSUPPORTED) respond(call, 488);",
-        failing: "if (status != VC_OK) respond(call, 200, \"\");",
+        failing: "if (status != VC_OK) respond(call, 480);",
         skip: onlySignalling,
         check: .probe { bench in
             let call = try bench.call("incoming-mismatch")
