@@ -26,9 +26,9 @@ struct PeerDialogue {
         guard !bench.wait(ms: patienceMs, until: { hasPassed }) else { return }
         let state = VendorServices.current?.dialogue(run) ?? .null
         let problem = state["problem"]?.string ?? ""
+        let place = "step \(state["step"]?.text ?? "0") of \(name)"
         throw Violation(
-            what, expected: expected,
-            got: problem.isEmpty ? "not within \(patienceMs) ms (step \(state["step"]?.text ?? "0") of \(name))" : problem)
+            what, expected: expected, got: problem.isEmpty ? "not within \(patienceMs) ms (\(place))" : problem)
     }
 }
 

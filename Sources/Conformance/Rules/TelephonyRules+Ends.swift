@@ -46,7 +46,7 @@ let telephonyEndRules: [Rule] = [
             }
         }),
     Rule(
-        "VC-TEL-19", kinds: [.telephony], "A caller who gives up before the answer ends the call with the cause CANCELED.",
+        "VC-TEL-19", kinds: [.telephony], "A caller who gives up before the answer gives the cause CANCELED.",
         because: "A caller who waited too long is another matter than one who talked, and is counted apart.",
         passing: "end(call, call->is_up ? VC_HANGUP_CALLER : VC_HANGUP_CANCELED);",
         failing: "end(call, VC_HANGUP_CALLER);",
@@ -108,7 +108,7 @@ let telephonyEndRules: [Rule] = [
             try call.dialogue.needEnd("close of a call that is up", expected: "the peer is told that it is over")
         }),
     Rule(
-        "VC-TEL-18", .realTime, kinds: [.telephony], "A call that is hung up while it is being answered is not ANSWERED.",
+        "VC-TEL-18", .realTime, kinds: [.telephony], "A call that is hung up before the confirmation is not ANSWERED.",
         because: "The host has let go of the call; its agent would greet nobody.",
         passing: "on_ack(call) { if (call->state == ANSWERING) emit(ANSWERED); }",
         failing: "on_ack(call) { emit(ANSWERED); }",
@@ -123,6 +123,21 @@ let telephonyEndRules: [Rule] = [
             bench.pass()
             guard session.events(VC_EVENT_ANSWERED).contains(where: { $0.number > end.number }) else { return }
             throw Violation("answer, and then hangup", expected: "HANGUP, and nothing more", got: "ANSWERED after it")
+        }),
+    Rule(
+        "VC-TEL-79", kinds: [.telephony], "A call that ends leaves all others alone.",
+        because: "One caller hangs up, and everybody is cut off.",
+        passing: "hangup(self, …) { end(self->call); }",
+        failing: "hangup(self, …) { end(self->owner->calls); }",
+        needs: ["VC-TEL-01"],
+        check: .probe { bench in
+            let call = try bench.call("incoming")
+            let one = try call.answered()
+            let two = try call.provider.called("incoming").answered()
+            one.hangup()
+            bench.pass(ms: 200)
+            guard !two.events(VC_EVENT_HANGUP).isEmpty else { return }
+            throw Violation("hangup of the first of two calls", expected: "nothing at the second", got: "HANGUP")
         }),
     Rule(
         "VC-TEL-32", .realTime, kinds: [.telephony], "A provider that drains announces no new call.",

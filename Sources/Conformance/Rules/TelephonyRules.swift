@@ -35,7 +35,9 @@ let telephonyRules: [Rule] = [
             let call = try bench.call("incoming")
             bench.pass()
             let count = call.provider.count(VC_EVENT_INCOMING)
-            guard count == 1 else { throw Violation("a call comes in", expected: "INCOMING once", got: "\(count) times") }
+            guard count == 1 else {
+                throw Violation("a call comes in", expected: "INCOMING once", got: "\(count) times")
+            }
         }),
     Rule(
         "VC-TEL-35", kinds: [.telephony], "INCOMING says whom the caller called.",
@@ -61,7 +63,7 @@ let telephonyRules: [Rule] = [
             else { return }
             let texts = [("key", key), ("from", from), ("display", display), ("to", to), ("peer", peer)]
                 + [("protocol_call", call)] + headers
-            for (name, text) in texts where text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) {
+            for (name, text) in texts where text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
                 throw Violation(
                     "a call with control characters in it", expected: "none in INCOMING", got: "some in `\(name)`")
             }
@@ -99,6 +101,39 @@ let telephonyRules: [Rule] = [
             for event in call.provider.events {
                 guard case .withdrawn(let key) = event.body, key != call.key else { continue }
                 throw Violation("the caller gives up", expected: "WITHDRAWN of \"\(call.key)\"", got: "of \"\(key)\"")
+            }
+        }),
+    Rule(
+        "VC-TEL-77", kinds: [.telephony], "A call that has a session is not WITHDRAWN.",
+        because: "The session tells its end; the host would end one call twice, the second time by a key of the past.",
+        passing: "if (call->session) emit(HANGUP); else emit(WITHDRAWN);",
+        failing: "emit(WITHDRAWN);  if (call->session) emit(HANGUP);",
+        needs: ["VC-TEL-63"],
+        check: .probe { bench in
+            let call = try bench.call("incoming-ringing-cancel")
+            let session = try call.taken()
+            guard session.telephonyOps?.ringing != nil else { throw NotApplicable("it has no slot `ringing`") }
+            session.ringing()
+            _ = try session.needHangup("the caller gives up while it rings")
+            bench.pass()
+            guard call.provider.count(VC_EVENT_WITHDRAWN) > 0 else { return }
+            throw Violation("the caller gives up while it rings", expected: "HANGUP alone", got: "WITHDRAWN as well")
+        }),
+    Rule(
+        "VC-TEL-80", kinds: [.telephony], "The fortieth call comes in like the first.",
+        because: "A place that is not given back is missing until the next restart; a line is full after a day.",
+        passing: "end(call) { self->call_count--; }",
+        failing: "refuse(call) { respond(486); free(call); }        // and the count stays",
+        check: .probe { bench in
+            let provider = try bench.provider()
+            for number in 1...40 {
+                let known = provider.count(VC_EVENT_INCOMING)
+                let dialogue = try bench.begin("incoming-refused")
+                guard let event = provider.waitForIncoming(ms: 3_000, after: known) else {
+                    throw Violation("call after call", expected: "INCOMING of call \(number)", got: "none for 3 s")
+                }
+                try IncomingCall(provider: provider, dialogue: dialogue, event: event).taken().hangup(486)
+                _ = bench.wait(ms: 500) { dialogue.hasPassed }
             }
         }),
     Rule(
