@@ -147,8 +147,8 @@ static void take_end(provider *self, call *one) {
 static void take_transfer(provider *self, call *one, uint32_t code) {
     const int succeeded = code < 300;
     if (!(BREAKS(VC_TEL_12) && succeeded)) emit_transferred(one->session, succeeded || BREAKS(VC_TEL_55), code);
-    if (succeeded) call_hang_up(self, one, VC_HANGUP_AGENT, 0);
-    else if (BREAKS(VC_TEL_56)) call_over(self, one, VC_HANGUP_FAILED, code);
+    if (succeeded && !BREAKS(VC_TEL_82)) call_hang_up(self, one, VC_HANGUP_AGENT, 0);
+    if (!succeeded && BREAKS(VC_TEL_56)) call_over(self, one, VC_HANGUP_FAILED, code);
 }
 
 // The peer moved, or wants another codec.
@@ -308,7 +308,7 @@ static void carry_out(provider *self, const order *what) {
             break;
         case HOLD:
             snprintf(line, sizeof line, "On: %u", what->number);
-            if (one && !BREAKS(VC_TEL_13)) send_verb(self, "HOLD", one->id, line, (vc_str){0});
+            if (one && !BREAKS(VC_TEL_13) && (what->number || !BREAKS(VC_TEL_81))) send_verb(self, "HOLD", one->id, line, (vc_str){0});
             break;
         case KEYS: if (one) do_keys(self, one, what->text); break;
         case CLOSE: do_close(self, its); break;

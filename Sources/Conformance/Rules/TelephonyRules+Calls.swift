@@ -150,6 +150,16 @@ let telephonyCallRules: [Rule] = [
             throw Violation("a transfer that the peer makes", expected: "TRANSFERRED", got: "none")
         }),
     Rule(
+        "VC-TEL-82", kinds: [.telephony], "A transfer that works ends the call.",
+        because: "The caller talks to a colleague, and the agent goes on listening at the expense of both.",
+        passing: "on_notify(200) { emit(TRANSFERRED with succeeded = 1);  end(call); }",
+        failing: "on_notify(200) { emit(TRANSFERRED with succeeded = 1); }",
+        needs: ["VC-TEL-01", "VC-TEL-49"],
+        skip: needsTransfer,
+        check: .probe { bench in
+            _ = try transferred(bench, "incoming-transfer").session.needHangup("a transfer that the peer makes")
+        }),
+    Rule(
         "VC-TEL-55", kinds: [.telephony], "A transfer that failed is not said to have worked.",
         because: "The agent says goodbye to a caller who is still there.",
         passing: "event.succeeded = code >= 200 && code < 300;",
@@ -184,6 +194,22 @@ let telephonyCallRules: [Rule] = [
             let call = try bench.call("incoming-hold")
             try call.answered().hold(true)
             try call.dialogue.needEnd("hold(1)", expected: "the peer is told")
+        }),
+    Rule(
+        "VC-TEL-81", kinds: [.telephony], "`hold` with 0 takes the caller back.",
+        because: "The agent speaks again, and the caller hears music.",
+        passing: "send(INVITE with on ? \"a=sendonly\" : \"a=sendrecv\");",
+        failing: "if (on) send(INVITE with a=sendonly);",
+        needs: ["VC-TEL-13"],
+        skip: { $0.declares("hold") ? nil : "it does not declare `hold`" },
+        check: .probe { bench in
+            let call = try bench.call("incoming-resume")
+            let session = try call.answered()
+            session.hold(true)
+            // One after the other, as an agent does: the second may not overtake the first.
+            bench.pass(ms: 200)
+            session.hold(false)
+            try call.dialogue.needEnd("hold(1), and then hold(0)", expected: "the peer is told of both")
         }),
     Rule(
         "VC-TEL-57", kinds: [.telephony], "HELD says when the peer takes the call back.",
