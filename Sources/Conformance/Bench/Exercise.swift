@@ -105,7 +105,7 @@ extension BenchProvider {
             return try session(options)
         }
         let known = sessions.count
-        _ = VendorServices.current?.beginDialogue("incoming")
+        _ = try bench.begin("incoming")
         guard let incoming = waitForIncoming(after: known),
             case .incoming(let key, _, _, _, _, _, _) = incoming.body
         else { throw Violation("the peer calls", expected: "INCOMING within 10 s", got: "none") }
