@@ -1,6 +1,7 @@
 // The vendors of a run: for each plugin the scripts beside it, for each probe a vendor of its own, which knows nothing
 // of the rule before.
 
+import Glibc
 import JSON
 import Providers
 import Synchronization
@@ -14,7 +15,14 @@ public final class VendorScripts: PeerSource {
     private let desks = Mutex<[String: VendorDesk]>([:])
 
     /// - Parameter directory: Where the scripts are, if not beside the plugin.
-    public init(directory: String? = nil) { self.directory = directory }
+    public init(directory: String? = nil) {
+        // Probes have working directories of their own, in which a relative path is another folder.
+        self.directory = directory.map { path in
+            guard let whole = realpath(path, nil) else { return path }
+            defer { free(whole) }
+            return String(cString: whole)
+        }
+    }
 
     public func prepare(_ job: inout Job, for subject: Subject) {
         guard let (folder, script) = script(of: subject, provider: job.provider) else { return }

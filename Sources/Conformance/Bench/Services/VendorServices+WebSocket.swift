@@ -202,6 +202,18 @@ extension VendorServices {
 
     // MARK: From the vendor
 
+    /// Has the vendor begin a dialogue on a connection that has one of that name. Nil: none has.
+    func beginOnSocket(_ name: String) -> Int? {
+        locked { state in
+            let answer = ask(["ask": "ws-run", "dialogue": .string(name)])
+            guard let run = answer["run"]?.integer, let id = answer["id"]?.integer,
+                let handle = state.sockets.first(where: { $0.value.id == Int(id) })?.key
+            else { return nil }
+            take(answer, handle, &state)
+            return Int(run)
+        }
+    }
+
     private func take(_ answer: JSONValue, _ handle: vc_handle, _ state: inout State) {
         let nowNs = clock.nowNs
         for action in answer["actions"]?.array ?? [] {

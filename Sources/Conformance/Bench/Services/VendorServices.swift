@@ -125,13 +125,22 @@ public final class VendorServices: @unchecked Sendable {
         (ask(["ask": "seen"])["seen"]?.array ?? []).compactMap { VendorSighting($0) }
     }
 
-    /// Has the peer of a signalling plugin begin a dialogue. Nil: the script has no such dialogue.
+    /// Has the peer of a telephony plugin begin a dialogue, over UDP or on the plugin's WebSocket. Nil: the script has
+    /// no such dialogue.
     public func beginDialogue(_ name: String) -> Int? {
         ask(["ask": "udp-run", "dialogue": .string(name)])["run"]?.integer.map { Int($0) }
+            ?? beginOnSocket(name).map { $0 + Self.socketRuns }
     }
 
     /// How a dialogue goes: `state` "running", "passed" or "failed", `problem`, `received`.
-    public func dialogue(_ run: Int) -> JSONValue { ask(["ask": "udp-state", "run": .integer(Int64(run))]) }
+    public func dialogue(_ run: Int) -> JSONValue {
+        run > Self.socketRuns
+            ? ask(["ask": "ws-state", "run": .integer(Int64(run - Self.socketRuns))])
+            : ask(["ask": "udp-state", "run": .integer(Int64(run))])
+    }
+
+    /// Dialogues on WebSockets have numbers from here on, so that one number says which peer to ask.
+    private static let socketRuns = 1_000_000
 
     // MARK: What the bench tells
 
