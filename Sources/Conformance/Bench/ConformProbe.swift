@@ -22,6 +22,7 @@ public enum ConformProbe {
         guard
             let rule = RuleBook.rule(job.rule)
                 ?? OwnScenario.rule(job.rule, scripts: job.scripts, provider: job.provider)
+                ?? FuzzCase.rule(of: job)
         else { _exit(65) }
         let verdict = Verdict(nonce: job.nonce)
         if job.isMasked {
@@ -31,7 +32,7 @@ public enum ConformProbe {
         let bench = Bench(job: job, subject: subject)
         do {
             switch rule.check {
-            case .probe(let check): try check(bench)
+            case .probe(let check), .watched(let check, _): try check(bench)
             case .observed: try observed(bench)
             case .file: preconditionFailure("\(rule.id) is checked by the runner")
             }

@@ -133,10 +133,15 @@ struct FuzzCase: Sendable, Equatable {
     var latencyMs = 0
     /// Timers are late by up to this.
     var lateMs = 0
+    /// How often all of it is done, from `create` to `destroy`. Above 1 what each time adds is measured.
+    var rounds = 1
     var steps: [FuzzStep] = []
 }
 
 extension FuzzCase {
+    /// Four rounds, the first to warm up, show a slope; more show nothing more.
+    static let roundsMax = 8
+
     var json: JSONValue {
         var members: [String: JSONValue] = [
             "number": .integer(Int64(number)), "seed": .string(String(seed, radix: 16)),
@@ -146,6 +151,7 @@ extension FuzzCase {
         if !guards.isEmpty { members["guards"] = .array(guards.map { .string($0) }) }
         if latencyMs != 0 { members["latencyMs"] = .integer(Int64(latencyMs)) }
         if lateMs != 0 { members["lateMs"] = .integer(Int64(lateMs)) }
+        if rounds != 1 { members["rounds"] = .integer(Int64(rounds)) }
         return .object(members)
     }
 
@@ -160,5 +166,6 @@ extension FuzzCase {
         guards = (json["guards"]?.array ?? []).compactMap(\.string)
         latencyMs = Int(clamping: json["latencyMs"]?.integer ?? 0)
         lateMs = Int(clamping: json["lateMs"]?.integer ?? 0)
+        rounds = max(1, min(Self.roundsMax, Int(clamping: json["rounds"]?.integer ?? 1)))
     }
 }

@@ -76,8 +76,9 @@ struct FuzzTypestate {
     private func accept(_ step: FuzzStep, _ session: inout Session) -> Bool {
         switch step.verb {
         case .cancel:
-            // VC_ANY: it may come while the session ends, up to `destroy`.
-            guard step.count > 0 else { return false }
+            // VC_ANY: it may come while the session ends, up to `destroy`. A recogniser hears the interrupter: a host
+            // cancels only those who answer.
+            guard step.count > 0, kind == .textToSpeech || kind == .languageModel else { return false }
             session.wasCanceled = true
             return true
         case .destroy:
