@@ -97,6 +97,9 @@ struct FuzzCommand {
     private func settings(_ words: CommandWords) throws -> RunSettings {
         var settings = command.settings
         settings.level = .resilient
+        // Four rounds of forty steps are the work of some rules.
+        settings.budget.cpuMs *= 3
+        settings.budget.wallMs *= 3
         if let jobs = try words.number("--jobs", 1...256) { settings.jobs = jobs }
         if let scale = try words.decimal("--budget-scale", atMost: 1_000) { settings.budget.scale = scale }
         settings.seed = .random(in: 0 ... .max)

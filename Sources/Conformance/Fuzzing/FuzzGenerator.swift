@@ -212,10 +212,11 @@ private struct FuzzDraw {
 
     private mutating func speak(_ session: Int) -> FuzzStep {
         let number = state.unfinished(session) ?? state.nextRequest(session)
-        let (text, isLast) = (pick(FuzzTexts.spoken), chance(65))
+        let (text, isLast, times) = (pick(FuzzTexts.spoken), chance(65), chance(5) ? 40 : 0)
         return FuzzStep(.speak, session: session) {
             $0.request = number
             $0.text = text
+            $0.count = times
             $0.flag = isLast
         }
     }

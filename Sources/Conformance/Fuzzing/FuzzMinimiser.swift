@@ -106,7 +106,10 @@ extension FuzzCase {
         for index in whole.steps.indices {
             add { $0.steps[index].isElsewhere = false }
             switch whole.steps[index].verb {
-            case .speak, .transcript: add { $0.steps[index].text = "Hello." }
+            case .speak:
+                add { $0.steps[index].text = "Hello." }
+                add { $0.steps[index].count = 0 }
+            case .transcript: add { $0.steps[index].text = "Hello." }
             case .push, .play: add { $0.steps[index].text = "silence" }
             case .ask:
                 add { $0.steps[index].value = ["messages": FuzzTexts.conversations[0], "tools": [], "options": [:]] }

@@ -220,7 +220,8 @@ final class FuzzPlayer {
         case .speak:
             // A piece that was on its way when the caller interrupted bears the epoch of its request.
             let epoch = request(step.session, number)?.epoch ?? session.epoch
-            let status = session.speak(number, step.text, last: step.flag, epoch: epoch)
+            let text = String(repeating: step.text, count: max(1, min(step.count, 10_000)))
+            let status = session.speak(number, text, last: step.flag, epoch: epoch)
             asked(step.session, number, epoch, status, "speak", isComplete: step.flag)
         case .ask:
             let epoch = session.epoch

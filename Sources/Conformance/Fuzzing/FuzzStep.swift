@@ -25,7 +25,7 @@ struct FuzzStep: Sendable, Equatable {
         /// The provider is drained.
         case drain
 
-        /// Text `text` of request `request`; with `flag` the last piece.
+        /// Text `text`, `count` times if that is not 0, of request `request`; with `flag` the last piece.
         case speak
         /// Request `request`: messages, tools and options in `value`; with `flag` speculative.
         case ask

@@ -120,13 +120,15 @@ struct FuzzTypestate {
     }
 
     /// Requests come one after another, each in its pieces. One that was cancelled need not be finished; if a piece of
-    /// it still comes, it was on its way when the caller interrupted.
+    /// it still comes, it was on its way when the caller interrupted, and is the last.
     private func speak(_ step: FuzzStep, _ session: inout Session) -> Bool {
         if step.request != session.unfinished {
             guard session.unfinished == nil || session.wasCanceled, newRequest(step, &session) else { return false }
-            session.wasCanceled = false
+            session.unfinished = step.flag ? nil : step.request
+        } else {
+            session.unfinished = step.flag || session.wasCanceled ? nil : step.request
         }
-        session.unfinished = step.flag ? nil : step.request
+        session.wasCanceled = false
         return true
     }
 
