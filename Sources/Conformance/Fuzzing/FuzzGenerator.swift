@@ -47,6 +47,8 @@ private struct FuzzDraw {
         var cancels = 5
         /// Of calls, from a thread that nobody knew before.
         var elsewhere = 0
+        /// That sessions come and go.
+        var churn = 3
         var sessions = 1
     }
 
@@ -91,7 +93,10 @@ private struct FuzzDraw {
         if chance(15) { mood.refusals = pick([5, 15]) }
         if chance(35) { mood.stalls = pick([10, 25]) }
         if chance(40) { mood.cancels = pick([0, 15, 30]) }
+        // A caller who interrupts an answer that is held up: where most of the state is.
+        if chance(20) { (mood.stalls, mood.cancels) = (25, 20) }
         if chance(15) { mood.elsewhere = pick([30, 100]) }
+        if chance(25) { mood.churn = pick([10, 30]) }
         return mood
     }
 
@@ -99,13 +104,9 @@ private struct FuzzDraw {
 
     private mutating func draw() -> FuzzStep {
         if state.nextSession == 0 { return open() }
-        let roll = Int.random(in: 0..<100, using: &random)
-        switch roll {
-        case 0..<4: if state.open.count < mood.sessions || chance(20) { return open() }
-        case 4..<7: return life()
-        case 7..<22: return advance()
-        default: break
-        }
+        if state.open.count < mood.sessions, chance(20) { return open() }
+        if chance(mood.churn) { return chance(40) ? open() : life() }
+        if chance(15) { return advance() }
         if chance(mood.faults) { return fault() }
         if chance(mood.refusals) { return refuse() }
         guard let session = state.open.randomElement(using: &random) else {
@@ -130,7 +131,7 @@ private struct FuzzDraw {
     /// The end of something.
     private mutating func life() -> FuzzStep {
         if chance(4) { return FuzzStep(.drain) }
-        if let closed = state.closed.first, chance(60) { return FuzzStep(.destroy, session: closed) }
+        if let closed = state.closed.randomElement(using: &random), chance(60) { return FuzzStep(.destroy, session: closed) }
         let session = state.open.randomElement(using: &random) ?? 0
         return FuzzStep(.close, session: session)
     }

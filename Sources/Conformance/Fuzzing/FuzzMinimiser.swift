@@ -103,6 +103,7 @@ extension FuzzCase {
         add { $0.latencyMs = 0 }
         add { $0.lateMs = 0 }
         add { $0.rounds = 1 }
+        add { $0.renumberSessions() }
         for index in whole.steps.indices {
             add { $0.steps[index].isElsewhere = false }
             switch whole.steps[index].verb {
@@ -118,5 +119,17 @@ extension FuzzCase {
             }
         }
         return list
+    }
+}
+
+extension FuzzCase {
+    /// Sessions as if those that were left out had never been.
+    fileprivate mutating func renumberSessions() {
+        // Batches name their sessions by bits.
+        guard !steps.contains(where: { $0.verb == .detect }) else { return }
+        let numbers = steps.filter { $0.verb == .open }.map(\.session)
+        for index in steps.indices {
+            if let place = numbers.firstIndex(of: steps[index].session) { steps[index].session = place }
+        }
     }
 }
