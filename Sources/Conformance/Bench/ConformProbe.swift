@@ -16,6 +16,8 @@ public enum ConformProbe {
 
     /// What `vchost __conform` does.
     public static func main() -> Never {
+        // Before the job is read: a runner that is gone already gives none.
+        _ = vcc_die_with_parent()
         guard let line = PeerWire.readLine(), let job = Job(line) else { _exit(64) }
         prepareProcess()
         let subject = Subject(reading: job)

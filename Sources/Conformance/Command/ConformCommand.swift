@@ -20,6 +20,8 @@ public struct ConformCommand: Sendable {
     /// What all runs begin with: the probe, and limits for tests.
     public var settings = RunSettings()
     public var rules: [Rule] = RuleBook.all
+    /// Whether SIGINT and SIGTERM end a run in order: the process is this command's.
+    public var ownsSignals = false
     /// Whether a progress bar may be drawn.
     public var isTerminal = isatty(STDERR_FILENO) == 1 && isatty(STDOUT_FILENO) == 1
 
@@ -61,6 +63,8 @@ public struct ConformCommand: Sendable {
     public func run(
         _ words: [String], output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) -> Int32 {
+        if ownsSignals, ["run", "fuzz", "selftest"].contains(words.first) { Interruption.listen() }
+        defer { if ownsSignals { Interruption.dieIfRaised() } }
         do {
             let rest = Array(words.dropFirst())
             switch words.first {

@@ -42,8 +42,8 @@ struct FuzzPeers: PeerSource {
     /// By rule id.
     let cases: [String: FuzzCase]
 
-    func prepare(_ job: inout Job, for subject: Subject) {
-        others.prepare(&job, for: subject)
+    func prepare(_ job: inout Job, for subject: Subject) throws(RunnerFailure) {
+        try others.prepare(&job, for: subject)
         if let played = cases[job.rule] { job.fuzz = played.json }
     }
 

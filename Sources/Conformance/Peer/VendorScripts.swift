@@ -16,14 +16,19 @@ public final class VendorScripts: PeerSource {
     /// - Parameter directory: Where the scripts are, if not beside the plugin.
     public init(directory: String? = nil) { self.directory = directory }
 
-    public func prepare(_ job: inout Job, for subject: Subject) {
+    public func prepare(_ job: inout Job, for subject: Subject) throws(RunnerFailure) {
         if let file = fuzzFiles(of: subject, provider: job.provider).first(where: { $0.ruleId == job.rule }) {
             job.fuzz = file.played.json
         }
         guard let (folder, script) = script(of: subject, provider: job.provider) else { return }
         let scenario = script.scenarios.first { $0.ruleId == job.rule }
         let vendor = scenario?.vendor ?? script
-        guard let desk = try? VendorDesk(vendor) else { return }
+        let desk: VendorDesk
+        do throws(ScriptError) {
+            desk = try VendorDesk(vendor)
+        } catch {
+            throw RunnerFailure("the vendor of \(job.provider) cannot be played: \(error)")
+        }
         let settings = vendor.configuration(pluginPort: desk.pluginPort, peerPort: desk.peerPort)
         job.configuration = settings.merged(with: job.configuration)
         job.session = vendor.session.merged(with: job.session)

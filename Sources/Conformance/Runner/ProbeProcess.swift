@@ -75,7 +75,8 @@ final class ProbeProcess {
         verdict = VerdictReader(nonce: job.nonce)
         channel = PeerChannel(job: job, peer: peer)
         // Before the job is sent the probe does nothing, so nothing can be started that is not marked.
-        let marked = vcc_child_mark(process, mark)
+        var marked = vcc_child_mark(process, mark)
+        if marked == 0 { marked = vcc_child_confine(process, budget.cpuSecondsMax) }
         let descriptor = vcc_child_descriptor(process)
         ended = descriptor
         guard marked == 0, descriptor >= 0 else {
@@ -106,6 +107,7 @@ final class ProbeProcess {
         while wait4(process, &status, 0, &usage) < 0 {
             guard errno == EINTR else { throw RunnerFailure("a probe's end was lost", errno: errno) }
         }
+        if let signal = Interruption.signal { throw RunnerFailure("the run was ended by \(ProbeCrumb.signalName(signal))") }
         let signal = status & 0x7f
         let end: ProbeOutcome.End =
             expired.map { .expired($0) } ?? (signal == 0 ? .exited(status >> 8 & 0xff) : .signalled(signal))
@@ -146,6 +148,7 @@ final class ProbeProcess {
                 pollfd(
                     fd: isPeerOpen ? peerSocket : -1,
                     events: Int16(POLLIN) | (channel.outgoing.isEmpty ? 0 : Int16(POLLOUT)), revents: 0),
+                pollfd(fd: Interruption.descriptor, events: Int16(POLLIN), revents: 0),
             ]
             guard poll(&waiting, nfds_t(waiting.count), Int32(doneMs == nil ? timeoutMs : min(timeoutMs, 50))) > 0
             else { continue }
@@ -170,6 +173,7 @@ final class ProbeProcess {
                 if !isPeerOpen { shutdown(peerSocket, Int32(SHUT_RDWR)) }
             }
             if waiting[0].revents != 0 { return nil }
+            if waiting[5].revents != 0 { return .wall }
         }
     }
 

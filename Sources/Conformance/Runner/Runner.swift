@@ -135,7 +135,7 @@ public struct Runner: Sendable {
         job.isMasked = isMasked
         job.speech = settings.speech
         job.secrets = settings.secrets
-        peers.prepare(&job, for: subject)
+        try peers.prepare(&job, for: subject)
         let peer = peers.peer(of: job, for: subject)
         for name in subject.manifest?.secrets ?? [] where job.secrets[name] == nil {
             // Long and odd enough to be found wherever it turns up.
