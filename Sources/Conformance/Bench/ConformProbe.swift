@@ -16,9 +16,13 @@ public enum ConformProbe {
 
     /// What `vchost __conform` does.
     public static func main() -> Never {
-        // Before the job is read: a runner that is gone already gives none.
-        _ = vcc_die_with_parent()
+        if getenv(Nurseries.variable) != nil { nurse() }
         guard let line = PeerWire.readLine(), let job = Job(line) else { _exit(64) }
+        // Now and not before: a job comes from the runner when it is the parent. If it went just then, its end of the
+        // channel went with it.
+        _ = vcc_die_with_parent()
+        var channel = pollfd(fd: peerDescriptor, events: Int16(POLLIN), revents: 0)
+        if poll(&channel, 1, 0) > 0, channel.revents & Int16(POLLHUP) != 0 { _exit(64) }
         prepareProcess()
         let subject = Subject(reading: job)
         guard
@@ -48,6 +52,15 @@ public enum ConformProbe {
         for (name, value) in bench.notes { verdict.note(name, value) }
         verdict.done()
         _exit(0)
+    }
+
+    /// Makes probes of this process, and returns in each of them.
+    private static func nurse() {
+        unsetenv(Nurseries.variable)
+        // What every probe would make once more for itself.
+        _ = RuleBook.rule("")
+        _ = Job("{}")?.line
+        vcc_nursery_serve(peerDescriptor)
     }
 
     /// What is done for a rule that is judged from outside: a whole life with a plain use in it.

@@ -225,6 +225,15 @@ final class World: @unchecked Sendable {
     /// Gives the record's memory back, for rules that measure memory.
     func forgetEvents() { monitor.locked { eventsByObject = [:] } }
 
+    /// The same with all that is kept of objects that are gone: whoever still speaks of them is answered STALE as before.
+    func forgetRound() {
+        monitor.locked {
+            forgetEvents()
+            logLines = []
+            objects = objects.filter { !$0.value.isGone }
+        }
+    }
+
     func service(_ id: String) -> UnsafeRawPointer? {
         monitor.locked {
             servicesAsked.append(id)

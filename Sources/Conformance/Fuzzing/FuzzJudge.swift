@@ -186,8 +186,10 @@ struct FuzzJudge {
                     session, event, expected: "one end of a request, and nothing for it afterwards",
                     got: "\(event.name) of request \(event.request)")
             }
-            // An end that the host refused was none: with AGAIN it must come again.
-            if Self.ends.contains(event.type) || event.type == VC_EVENT_ERROR {
+            // An end that the host refused was none: with AGAIN it must come again. And a recogniser may say what went
+            // wrong and still end its answer: FINALIZED has no reason to carry.
+            let isEnd = Self.ends.contains(event.type) || event.failure != nil && history.kind != .speechToText
+            if isEnd {
                 if event.answer != vc_status(VC_E_AGAIN) { ended[event.request, default: 0] += 1 }
             }
         }

@@ -47,15 +47,14 @@ final class FuzzPlayer {
         for round in 0..<played.rounds {
             let before = Int(vcc_heap_bytes_in_use())
             try playRound(threads)
-            world.forgetEvents()
-            world.monitor.locked { world.logLines = [] }
+            world.forgetRound()
             // The first round makes what is made once.
             if round > 0 { grown = min(grown, Int(vcc_heap_bytes_in_use()) - before) }
         }
         guard played.rounds > 2 else { return }
         bench.note("heap bytes a round", "\(grown)")
         // What the bench itself keeps of a session and a step (handles that were, sightings) is far below this.
-        let limit = 2_048 + 256 * played.steps.count
+        let limit = 4_096 + 256 * played.steps.count
         guard grown <= limit else {
             throw Violation(
                 "the case, \(played.rounds) times", expected: "no memory left behind by each time",

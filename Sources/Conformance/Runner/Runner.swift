@@ -61,6 +61,7 @@ public struct Runner: Sendable {
 
         let items = plan(subjects, rules, selection)
         progress.planned(items.count)
+        let nurseries = Nurseries(settings)
         let board = WorkBoard(
             RunPlan(items) { item in Self.provider(of: item, subjects)?.id ?? "" }, onResult: progress.ended)
         let finished = try board.work(threads: max(1, min(settings.jobs, items.count))) {
@@ -68,7 +69,7 @@ public struct Runner: Sendable {
             let provider = Self.provider(of: item, subjects)
             return try run(
                 item.rule, subjects[item.subject].with(provider), copy: copies[item.subject], in: folder,
-                home: "probe-\(index)")
+                home: "probe-\(index)", nurseries)
         }
         let results = finished.results
         return subjects.indices.map { index in
@@ -111,7 +112,8 @@ public struct Runner: Sendable {
     }
 
     private func run(
-        _ rule: Rule, _ subject: Subject, copy: String, in folder: RunFolder, home: String
+        _ rule: Rule, _ subject: Subject, copy: String, in folder: RunFolder, home: String,
+        _ nurseries: Nurseries
     ) throws(RunnerFailure) -> RuleResult {
         let isMasked = settings.masked.contains(rule.id)
         var result = RuleResult(rule, provider: subject.provider?.id ?? "", status: .pass)
@@ -145,7 +147,7 @@ public struct Runner: Sendable {
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }
         let probe = try ProbeProcess(
-            job: job, peer: peer, settings: settings, directory: directory)
+            job: job, peer: peer, settings: settings, directory: directory, nurseries: nurseries)
         return try RuleResult(
             rule, provider: job.provider, outcome: try probe.run(), isMasked: isMasked)
     }
