@@ -36,15 +36,9 @@ struct FuzzFindsTests {
         }
     }
 
-    /// The program that was built beside these tests.
     private static func settings() throws -> RunSettings {
-        var path = [CChar](repeating: 0, count: 4_096)
-        let length = readlink("/proc/self/exe", &path, 4_095)
-        try #require(length > 0)
-        let own = String(decoding: path[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         var settings = RunSettings()
-        settings.probe = [own[..<own.lastIndex(of: "/")!] + "/vchost", "__conform"]
-        try #require(access(settings.probe[0], X_OK) == 0, "\(settings.probe[0]) is not built")
+        settings.probe = [try ProgramUnderTest.path(), "__conform"]
         settings.level = .resilient
         settings.seed = seed
         settings.budget.cpuMs *= 3
