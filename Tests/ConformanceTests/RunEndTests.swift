@@ -44,8 +44,8 @@ struct RunEndTests {
             ]) == 0)
         let temporary = bench.folder + "/tmp"
         mkdir(temporary, 0o700)
-        var words: [UnsafeMutablePointer<CChar>?] =
-            [try ProgramUnderTest.path(), "conform", "fuzz", plugin, "--runs", "100000"].map { strdup($0) } + [nil]
+        let command = [try ProgramUnderTest.path(), "conform", "fuzz", plugin, "--runs", "100000"]
+        var words: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = [strdup("TMPDIR=\(temporary)"), nil]
         defer { (words + variables).forEach { free($0) } }
         var process: pid_t = 0

@@ -231,6 +231,7 @@ final class World: @unchecked Sendable {
             forgetEvents()
             logLines = []
             objects = objects.filter { !$0.value.isGone }
+            metrics = [:]
         }
     }
 

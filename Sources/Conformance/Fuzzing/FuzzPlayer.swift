@@ -53,12 +53,13 @@ final class FuzzPlayer {
         }
         guard played.rounds > 2 else { return }
         bench.note("heap bytes a round", "\(grown)")
-        // What the bench itself keeps of a session and a step (handles that were, sightings) is far below this.
-        let limit = 4_096 + 256 * played.steps.count
+        // What threads keep back for their next allocations counts as used, and differs from run to run by some
+        // kilobytes. Smaller leaks are found by the rules that repeat one thing sixty times.
+        let limit = 32 << 10
         guard grown <= limit else {
             throw Violation(
                 "the case, \(played.rounds) times", expected: "no memory left behind by each time",
-                got: "\(grown) bytes, of which the bench explains \(limit) at most", place: "after provider.destroy")
+                got: "\(grown >> 10) KiB, of which \(limit >> 10) may be chance", place: "after provider.destroy")
         }
     }
 
