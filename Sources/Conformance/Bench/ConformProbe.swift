@@ -16,12 +16,19 @@ public enum ConformProbe {
 
     /// What `vchost __conform` does.
     public static func main() -> Never {
+        if getenv(Nurseries.variable) != nil { nurse() }
         guard let line = PeerWire.readLine(), let job = Job(line) else { _exit(64) }
+        // Now and not before: a job comes from the runner when it is the parent. If it went just then, its end of the
+        // channel went with it.
+        _ = vcc_die_with_parent()
+        var channel = pollfd(fd: peerDescriptor, events: Int16(POLLIN), revents: 0)
+        if poll(&channel, 1, 0) > 0, channel.revents & Int16(POLLHUP) != 0 { _exit(64) }
         prepareProcess()
         let subject = Subject(reading: job)
         guard
             let rule = RuleBook.rule(job.rule)
                 ?? OwnScenario.rule(job.rule, scripts: job.scripts, provider: job.provider)
+                ?? FuzzCase.rule(of: job)
         else { _exit(65) }
         let verdict = Verdict(nonce: job.nonce)
         if job.isMasked {
@@ -31,7 +38,7 @@ public enum ConformProbe {
         let bench = Bench(job: job, subject: subject)
         do {
             switch rule.check {
-            case .probe(let check): try check(bench)
+            case .probe(let check), .watched(let check, _): try check(bench)
             case .observed: try observed(bench)
             case .file: preconditionFailure("\(rule.id) is checked by the runner")
             }
@@ -48,6 +55,15 @@ public enum ConformProbe {
         if bench.endsByExit { exitInPeace(bench, verdict) }
         verdict.done()
         _exit(0)
+    }
+
+    /// Makes probes of this process, and returns in each of them.
+    private static func nurse() {
+        unsetenv(Nurseries.variable)
+        // What every probe would make once more for itself.
+        _ = RuleBook.rule("")
+        _ = Job("{}")?.line
+        vcc_nursery_serve(peerDescriptor)
     }
 
     /// What is done for a rule that is judged from outside: a whole life with a plain use in it.

@@ -139,7 +139,8 @@ struct ConformRun {
     /// Whether it is a scenario that the filters let through. What a plugin brings is not known when they are read.
     private static func isOwn(_ rule: Rule, include: String?, exclude: String?) -> Bool {
         func matches(_ text: String) -> Bool { (try? Regex(text)).map { rule.id.contains($0) } ?? false }
-        return rule.id.hasPrefix(OwnScenario.idPrefix) && include.map(matches) ?? true
+        let isBrought = rule.id.hasPrefix(OwnScenario.idPrefix) || rule.id.hasPrefix(FuzzCase.idPrefix)
+        return isBrought && include.map(matches) ?? true
             && !(exclude.map(matches) ?? false)
     }
 

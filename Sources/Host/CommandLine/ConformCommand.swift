@@ -8,7 +8,9 @@ enum ConformCommand: Command {
     static let help = Conformance.ConformCommand.help
 
     static func run(_ words: [String]) throws -> Int32 {
-        Conformance.ConformCommand().run(
+        var command = Conformance.ConformCommand()
+        command.ownsSignals = true
+        return command.run(
             words, output: { print($0, terminator: "") }, errors: { StandardError.write($0) })
     }
 }

@@ -215,7 +215,7 @@ extension VendorServices {
     }
 
     private func take(_ answer: JSONValue, _ handle: vc_handle, _ state: inout State) {
-        let nowNs = clock.nowNs
+        let nowNs = clock.nowNs + state.latencyNs
         for action in answer["actions"]?.array ?? [] {
             let atNs = nowNs + UInt64(clamping: action["afterMs"]?.integer ?? 0) * 1_000_000
             if let opened = action["opened"] {
@@ -313,7 +313,7 @@ extension VendorServices {
         switch part {
         case .opened: owners.call("ws.opened") { events.opened?(context, handle) }
         case .message(let bytes, let isBinary):
-            lendBytes(bytes) { bytes in
+            lendBytes(arrived(bytes, isText: !isBinary)) { bytes in
                 owners.call("ws.message") { events.message?(context, handle, bytes, isBinary ? 1 : 0) }
             }
         case .writable: owners.call("ws.writable") { events.writable?(context, handle) }

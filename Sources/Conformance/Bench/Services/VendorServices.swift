@@ -62,6 +62,10 @@ public final class VendorServices: @unchecked Sendable {
         var breaches: [String] = []
         var refusal: ((String) -> vc_status?)?
         var calls: [String: Int] = [:]
+        /// How the next stretches of bytes are changed on their way, the next one first.
+        var mangles: [(how: FuzzMangle, place: Int)] = []
+        /// How much farther away vendors are than their script says.
+        var latencyNs: UInt64 = 0
     }
 
     /// Why a handle is stale, which decides whether to use it is the plugin's fault.
@@ -180,6 +184,15 @@ public final class VendorServices: @unchecked Sendable {
     func note(_ what: String, in state: inout State) {
         // More of them say nothing new.
         if state.breaches.count < 1_000 { state.breaches.append(what) }
+    }
+
+    /// What arrives of `bytes`.
+    func arrived(_ bytes: [UInt8], isText: Bool) -> [UInt8] {
+        let change = locked { state in state.mangles.isEmpty ? nil : state.mangles.removeFirst() }
+        guard let change else { return bytes }
+        let changed = change.how.changed(bytes, at: change.place)
+        // A WebSocket's text is UTF-8, or the host ends the connection.
+        return isText ? Array(String(decoding: changed, as: UTF8.self).utf8) : changed
     }
 
     /// Counts a call, and what a rule wants of it.
