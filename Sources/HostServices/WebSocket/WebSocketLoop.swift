@@ -33,8 +33,10 @@ final class WebSocketLoop: Sendable {
     init(authoritiesPath: String?, logger: Logger) {
         self.authoritiesPath = authoritiesPath
         self.logger = logger
-        thread.withLock { $0 = ServiceThread("websocket") { [self] in run() } }
     }
+
+    /// Starts the thread. Commands that were sent before are carried out then.
+    func begin() { thread.withLock { $0 = ServiceThread("websocket") { [self] in run() } } }
 
     func send(_ command: Command) {
         inbox.withLock { inbox in

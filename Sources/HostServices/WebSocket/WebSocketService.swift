@@ -35,6 +35,9 @@ final class WebSocketService: Sendable {
         }
     }
 
+    /// Starts the I/O thread.
+    func begin() { loop.begin() }
+
     func connect(
         owner: PluginObject, _ target: WebSocket.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
     ) -> (status: vc_status, socket: vc_handle) {

@@ -34,7 +34,11 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin knows the provider by.
     public var object: PluginObject { link.object }
 
-    private let table: vc_provider
+    /// From `create` on.
+    private var table = vc_provider()
+    /// Whether its code runs in this process.
+    public let isolation: Manifest.Isolation
+    private let workerOptions: WorkerOptions
     private let link: Link
     private let progress = Waiting(Progress())
     /// The plugin's pointer, from `create` on.
@@ -62,6 +66,7 @@ public final class ProviderInstance: @unchecked Sendable {
     ///   - configuration: what `declaration.configuration.apply` gave.
     public init(
         plugin: LoadedPlugin, declaration: ProviderDeclaration, name: String, configuration: JSONValue,
+        isolation: Manifest.Isolation = .inprocess, workerOptions: WorkerOptions = .current,
         limits: SessionLimits = .standard, log: any ProviderLog
     ) {
         guard let kind = declaration.knownKind else {
@@ -74,7 +79,8 @@ public final class ProviderInstance: @unchecked Sendable {
         self.configuration = configuration
         self.limits = limits
         self.log = log
-        table = plugin.table(of: declaration)
+        self.isolation = isolation
+        self.workerOptions = workerOptions
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
         slowCalls = SlowCalls(faults: faults, limitMs: limits.slowCallMs)
         let link = Link()
@@ -100,7 +106,13 @@ public final class ProviderInstance: @unchecked Sendable {
     /// Makes the provider. Throws with the plugin's words when it refuses the settings.
     public func create() throws(ProviderFailure) {
         precondition(state == .new, "\(name) was created before")
+        do throws(PluginRefusal) {
+            table = try plugin.table(of: declaration, isolation)
+        } catch {
+            throw failed("\(error)")
+        }
         guard HandleTable.shared.insert(object) != 0 else { throw failed("the table of handles is full") }
+        if isolation == .worker { planWorker() }
         var error = emptyError()
         var theirs: vc_self? = nil
         let status = withStr(name) { name in
@@ -108,7 +120,7 @@ public final class ProviderInstance: @unchecked Sendable {
                 var request = vc_create(
                     size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
                     config: config)
-                let creating = SlowCalls(faults: faults, limitMs: limits.slowCreateMs)
+                let creating = SlowCalls(faults: faults, limitMs: slowCreateMs)
                 return object.control {
                     creating.watch("create", call: "") { _ in table.create!(&request, &theirs, &error) }
                 }
@@ -124,6 +136,24 @@ public final class ProviderInstance: @unchecked Sendable {
             if progress.state == .new { progress.state = .created }
         }
         if case .failed(let failure) = state { throw failure }
+    }
+
+    /// A worker's `create` starts a process, and opens a library in it.
+    private var slowCreateMs: Int {
+        isolation == .worker ? workerOptions.handshakeMs + limits.slowCreateMs : limits.slowCreateMs
+    }
+
+    private func planWorker() {
+        let plan = WorkerPlan(
+            plugin: plugin.id, sha256: plugin.sha256, path: plugin.loadedPath, kind: kind, provider: declaration.id,
+            name: name, configuration: configuration.text, options: workerOptions, log: log)
+        WorkerPlan.waiting.withLock { $0[object.handle] = plan }
+    }
+
+    /// What its worker has used; nil in process.
+    public var workerUsage: WorkerUsage? {
+        guard isolation == .worker, let providerSelf, state != .destroyed else { return nil }
+        return Unmanaged<ProxyProvider>.fromOpaque(providerSelf).takeUnretainedValue().worker.usage
     }
 
     /// Begins to work, or has begun: READY may come later (`waitUntilReady`).
