@@ -16,6 +16,8 @@ public struct ProviderSection: Sendable {
     public let declaration: ProviderDeclaration
     /// Typed by the manifest's schema, defaults filled in.
     public let configuration: JSONValue
+    /// Where it runs: as the section says, else by where the plugin comes from. The manifest's wish is not asked.
+    public let isolation: Manifest.Isolation
 }
 
 public struct ConfigurationReview: Sendable {
@@ -56,14 +58,17 @@ public struct ConfigurationReview: Sendable {
         guard let kind = PluginKind(rawValue: "vc.\(section.kind)/1") else { return }
         guard let (plugin, declaration) = find(named, kind, in: section) else { return }
         var given: [String: String] = [:]
-        for (key, setting) in section.settings where key != "plugin" { given[key] = setting.text }
+        let ours = Set(SettingKey.provider.map(\.name))
+        for (key, setting) in section.settings where !ours.contains(key) { given[key] = setting.text }
+        let isolation = isolation(of: plugin, section)
         given = stripped(given, section, declaration.configuration)
         do throws(Providers.ConfigurationError) {
             let value = try declaration.configuration.apply(
                 to: given, over: plugin.sidecar.settings[declaration.id] ?? [:])
             providers.append(
                 ProviderSection(
-                    name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value))
+                    name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value,
+                    isolation: isolation))
         } catch {
             for problem in error.problems {
                 let source = section.settings[problem.key]?.source ?? section.source
@@ -71,6 +76,19 @@ public struct ConfigurationReview: Sendable {
             }
         }
         reviewSecrets(of: plugin, section, environment)
+    }
+
+    private mutating func isolation(of plugin: LoadedPlugin, _ section: Configuration.Section) -> Manifest.Isolation {
+        guard let setting = section.settings["isolation"], !setting.text.isEmpty else { return plugin.defaultIsolation }
+        let text = setting.withoutTrailingComment ?? setting.text
+        guard let isolation = Manifest.Isolation(rawValue: text) else {
+            problems.append(
+                SettingProblem(
+                    .error, setting.source,
+                    "[\(section.name)] isolation is \"\(text)\"; choose one of inprocess, worker"))
+            return plugin.defaultIsolation
+        }
+        return isolation
     }
 
     private mutating func find(

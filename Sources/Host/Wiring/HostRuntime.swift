@@ -58,6 +58,7 @@ final class HostRuntime: Sendable {
         }
 
         services.secrets.replace(Self.secrets(review, configuration))
+        WorkerOptions.current = Self.workers(review, configuration)
         let started = ProviderStart(review.providers, log: log)
         let providers = started.running
         self.providers = providers
@@ -150,6 +151,17 @@ final class HostRuntime: Sendable {
             references[name] = try? SecretReference(parsing: configuration.secretReference(name))
         }
         return references
+    }
+
+    private static func workers(_ review: ConfigurationReview, _ configuration: Configuration) -> WorkerOptions {
+        var options = WorkerOptions.current
+        options.memoryBytes = UInt64(configuration.integer("vchost", "worker_memory_mib")) << 20
+        // A secret is lent by name to the plugin whose manifest lists it, and not left in everybody's environment.
+        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
+            let reference = configuration.secretReference(name)
+            if reference.hasPrefix("env:") { options.withheldVariables.insert(String(reference.dropFirst(4))) }
+        }
+        return options
     }
 
     private static func media(_ configuration: Configuration) -> MediaConfiguration {

@@ -70,6 +70,6 @@ extension ProviderInstance {
     convenience init(_ section: ProviderSection, log: any ProviderLog) {
         self.init(
             plugin: section.plugin, declaration: section.declaration, name: section.name,
-            configuration: section.configuration, log: log)
+            configuration: section.configuration, isolation: section.isolation, log: log)
     }
 }

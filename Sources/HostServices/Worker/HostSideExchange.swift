@@ -304,8 +304,10 @@ final class HostSideSockets: Sendable {
     }
 
     fileprivate func flush(_ exchange: Exchange) {
-        while let (handle, first) = exchange.state.withLock({ state in state.outgoing.first.map { (state.handle, $0) } })
-        {
+        func next() -> (vc_handle, (bytes: [UInt8], isBinary: UInt32))? {
+            exchange.state.withLock { state in state.outgoing.first.map { (state.handle, $0) } }
+        }
+        while let (handle, first) = next() {
             guard lend(first.bytes, { table.send(handle, $0, first.isBinary) }) != .again else { return }
             exchange.state.withLock { state in
                 state.outgoing.removeFirst()

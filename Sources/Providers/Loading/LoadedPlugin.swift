@@ -39,7 +39,9 @@ public final class LoadedPlugin: Sendable {
     public var defaultIsolation: Manifest.Isolation { isShipped ? .inprocess : .worker }
 
     /// The table of a provider: the plugin's own, for which its code comes into this process, or one of a proxy.
-    func table(of declaration: ProviderDeclaration, _ isolation: Manifest.Isolation) throws(PluginRefusal) -> vc_provider {
+    func table(
+        of declaration: ProviderDeclaration, _ isolation: Manifest.Isolation
+    ) throws(PluginRefusal) -> vc_provider {
         switch isolation {
         case .worker:
             guard let provider = description.provider(declaration) else { missing(declaration) }

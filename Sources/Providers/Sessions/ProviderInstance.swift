@@ -82,7 +82,9 @@ public final class ProviderInstance: @unchecked Sendable {
         self.isolation = isolation
         self.workerOptions = workerOptions
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
-        slowCalls = SlowCalls(faults: faults, limitMs: limits.slowCallMs)
+        // A call that waits for a worker waits for the scheduler twice; what the plugin itself takes is measured there.
+        slowCalls = SlowCalls(
+            faults: faults, limitMs: isolation == .worker ? limits.slowWorkerCallMs : limits.slowCallMs)
         let link = Link()
         self.link = link
         link.object = PluginObject(

@@ -191,6 +191,13 @@ final class ProxyProvider: WorkerTarget, @unchecked Sendable {
 
     // MARK: WorkerTarget
 
+    func readSlow(_ body: UnsafeRawBufferPointer) throws(WireFault) -> (slot: WorkerSlot, ms: UInt32) {
+        var reader = WireReader(body)
+        let number = try reader.take(UInt32.self)
+        guard let slot = WorkerSlot(rawValue: number) else { throw WireFault(problem: "slot \(number)") }
+        return (slot, try reader.take())
+    }
+
     func received(_ kind: WorkerMessage, _ body: UnsafeRawBufferPointer) throws(WireFault) {
         guard kind == .event else { return }
         var reader = WireReader(body)

@@ -96,6 +96,11 @@ final class ProxySession: WorkerTarget, @unchecked Sendable {
                 state.isStarved = true
                 giveBack(&state)
             }
+        case .slow:
+            let (slot, ms) = try provider.readSlow(body)
+            logOnce(
+                UInt64(slot.rawValue) << 32 | 1 << 63,
+                "\(slot.name) took \(ms) ms; it must answer at once and report by an event")
         case .dropped:
             var reader = WireReader(body)
             let samples = try reader.take(UInt64.self)

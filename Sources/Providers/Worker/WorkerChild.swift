@@ -95,6 +95,7 @@ final class WorkerChildProcess: WorkerLine, @unchecked Sendable {
     private let calls: RingReader
     private let services: RingReader
     let serviceHalf: any WorkerServiceChild
+    private let slowNs = UInt64(SessionLimits.standard.slowCallMs) * 1_000_000
 
     private struct Jobs: @unchecked Sendable {
         var waiting: [() -> Void] = []
@@ -150,9 +151,18 @@ final class WorkerChildProcess: WorkerLine, @unchecked Sendable {
             page.callBegunNs = 0
             vch_breadcrumb(0, 0)
             page.calls &+= 1
-            page.callsNs &+= hostClockNs() &- begin
+            let tookNs = hostClockNs() &- begin
+            page.callsNs &+= tookNs
+            if tookNs > slowNs, slot.answersAtOnce { slow(slot, object, tookNs) }
         }
         return try body()
+    }
+
+    private func slow(_ slot: WorkerSlot, _ object: vc_handle, _ tookNs: UInt64) {
+        _ = events.send(WorkerMessage.slow.rawValue, object: object, urgent: true) { writer in
+            writer.put(slot.rawValue)
+            writer.put(UInt32(clamping: tookNs / 1_000_000))
+        }
     }
 
     /// Has `job` done on the thread of slots.

@@ -211,7 +211,7 @@ final class WorkerLink: WorkerLine, @unchecked Sendable {
         }
         switch kind {
         case .answer: try answered(head.number, body)
-        case .event, .refused, .dropped, .starved:
+        case .event, .refused, .dropped, .starved, .slow:
             if kind == .event { eventCount.wrappingAdd(1, ordering: .relaxed) }
             guard let target = targets.withLock({ $0[head.object] }) else {
                 strayCount.wrappingAdd(1, ordering: .relaxed)

@@ -22,6 +22,8 @@ enum WorkerMessage: UInt16 {
     case refused
     case dropped
     case starved
+    /// A slot took longer than the contract allows.
+    case slow
     case request
 }
 
@@ -51,6 +53,14 @@ enum WorkerSlot: UInt32, CaseIterable {
         case .toolResult: "tool_result"
         case .callback: "a callback of a service"
         default: "\(self)"
+        }
+    }
+
+    /// Whether the contract wants an answer at once.
+    var answersAtOnce: Bool {
+        switch self {
+        case .none, .load, .entry, .create, .start, .destroyProvider, .callback, .process: false
+        default: true
         }
     }
 

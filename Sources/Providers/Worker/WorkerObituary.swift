@@ -120,7 +120,9 @@ struct WorkerOutput {
             guard !rest.isEmpty else { continue }
             count += 1
             if count <= Self.linesMax { lines.append(String(decoding: rest, as: UTF8.self)) }
-            if count == Self.linesMax + 1 { lines.append("(more than \(Self.linesMax) lines in 10 s: the rest is dropped)") }
+            if count == Self.linesMax + 1 {
+                lines.append("(more than \(Self.linesMax) lines in 10 s: the rest is dropped)")
+            }
         }
         return lines
     }

@@ -28,7 +28,8 @@ package protocol WorkerServiceHost: Sendable {
 
     /// A message of a worker about `object`, one of its own. On the line's reader: may not wait.
     func received(
-        _ operation: UInt16, of object: PluginObject, number: UInt64, _ body: inout WireReader, from line: any WorkerLine
+        _ operation: UInt16, of object: PluginObject, number: UInt64, _ body: inout WireReader,
+        from line: any WorkerLine
     ) throws(WireFault)
 
     /// The epoch of an object was raised.

@@ -22,7 +22,7 @@ import Testing
         try waitUntil("the session's end") { instance.sessionCount == 0 }
         let process = try #require(instance.workerUsage).process
         #expect(isRunning(process))
-        #expect(instance.faults.total == 0)
+        #expect(instance.faults.total == instance.faults.count(of: .slowCall))
         #expect(instance.destroy())
         try waitForProcess("the end of the worker") { !isRunning(process) }
     }
