@@ -118,7 +118,7 @@ final class Mailbox: Sendable {
                 vch_breadcrumb(0, 0)
                 return (hasMore, Monotonic.nowNs() - begun)
             }
-            if tookNs > 5_000_000 { slowCall(object, tookNs) }
+            if tookNs > 5_000_000, !object.isShadow { slowCall(object, tookNs) }
             if hasMore {
                 state.withLock { state in
                     if !state.isClosed { state.waiting.append(next) }

@@ -59,7 +59,7 @@ private func childMetricsDefine(
         writer.put(String(cString: name))
         writer.put(String(cString: help))
     }
-    if status == .ok, body.count == 8 { metric.pointee = body.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) } }
+    if status == .ok, body.count >= 8 { metric.pointee = body.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) } }
     return status
 }
 
@@ -86,11 +86,9 @@ private func childSecretWith(
     var (status, body) = child.ask(.secret, object) { $0.put(String(cString: name)) }
     guard status == .ok, body.count >= 4 else { return status }
     body.withUnsafeMutableBytes { bytes in
-        // A length in front, as `put(raw:)` writes it.
-        let secret = bytes.baseAddress! + 4
-        use(
-            context,
-            vc_str(data: UnsafePointer(secret.assumingMemoryBound(to: CChar.self)), length: UInt64(bytes.count - 4)))
+        // Its length is in front; behind it is what fills a message up.
+        var reader = WireReader(UnsafeRawBufferPointer(bytes))
+        if let secret = try? reader.takeText() { use(context, secret) }
         explicit_bzero(bytes.baseAddress!, bytes.count)
     }
     return .ok
@@ -207,7 +205,7 @@ final class ChildMedia: Sendable {
 private func childMediaOpen(_ session: vc_handle, _ media: UnsafeMutablePointer<vc_handle>) -> vc_status {
     guard let child = ChildSideServices.current else { return .closed }
     let (status, body) = child.ask(.mediaOpen, session) { _ in }
-    guard status == .ok, body.count == 8 else { return status == .ok ? .closed : status }
+    guard status == .ok, body.count >= 8 else { return status == .ok ? .closed : status }
     media.pointee = body.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
     child.media.add(media.pointee, of: session)
     return .ok

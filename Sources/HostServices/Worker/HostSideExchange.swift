@@ -33,12 +33,13 @@ private final class Exchange: Sendable {
         self.number = number
     }
 
-    /// Sends `count` bytes of contents down once there is room for them. False when that took too long.
+    /// Sends `count` bytes of contents down once there is room for them. What has no contents does not wait: it may be
+    /// the end, after which nobody hears what was taken.
     func deliver(_ operation: WorkerOperation, _ count: Int, _ body: (inout WireWriter) -> Void) {
         let end = Monotonic.nowNs() + 10_000_000_000
         let mayGo: Bool = state.wait { state, now in
             if state.isOver { return .ready(false) }
-            guard state.untaken > workerWindowBytes, now < end else {
+            guard count > 0, state.untaken > workerWindowBytes, now < end else {
                 state.untaken += count
                 return .ready(true)
             }

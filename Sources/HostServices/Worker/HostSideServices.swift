@@ -49,7 +49,7 @@ final class HostSideServices: WorkerServiceHost {
             if let known = shadows[object.handle] { return known }
             let shadow = PluginObject(
                 level: object.level, plugin: object.plugin, name: object.name, call: object.call,
-                secrets: object.secrets
+                secrets: object.secrets, isShadow: true
             ) { _ in vc_status(VC_E_STALE) }
             shadow.epoch.store(object.epoch.load(ordering: .acquiring), ordering: .releasing)
             _ = HandleTable.shared.insert(shadow)
