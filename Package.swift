@@ -42,10 +42,11 @@ enum Language { case swift, c }
 ///
 /// `now` because a plugin with an unresolved symbol must fail when it is loaded and not in a call; `nodelete`
 /// because a Swift image that was ever mapped may not be unmapped
-/// (`docs/decisions/0002-plugins-are-never-unmapped.md`).
+/// (`docs/decisions/0002-plugins-are-never-unmapped.md`). `hasScripts`: it has a folder `conform` with its vendor
+/// (`docs/conform-scripts.md`).
 func plugin(
     _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], logic: String? = nil,
-    examples: [String] = [], link: [LinkerSetting] = []
+    examples: [String] = [], hasScripts: Bool = false, link: [LinkerSetting] = []
 ) -> (product: Product, target: Target) {
     let exports = "\(Context.packageDirectory)/Plugins/exports.map"
     let linker: LinkerSetting = .unsafeFlags([
@@ -58,7 +59,9 @@ func plugin(
             name: name,
             dependencies: (language == .swift ? ["PluginKit", "JSON"] : ["PluginABI"]) + dependencies
                 + (logic.map { [.byName(name: $0)] } ?? []),
-            path: "Plugins/\(name)", exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []) + examples,
+            path: "Plugins/\(name)",
+            exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []) + examples
+                + (hasScripts ? ["conform"] : []),
             publicHeadersPath: language == .c ? "." : nil,
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             swiftSettings: language == .swift ? swiftSettings : [],
@@ -74,14 +77,14 @@ func logic(_ name: String, of plugin: String) -> Target {
 }
 
 let plugins = [
-    plugin("TelephonySIP", .c, ["Csofia"]),
+    plugin("TelephonySIP", .c, ["Csofia"], hasScripts: true),
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
-    plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio"),
+    plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
     plugin(
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"]),
-    plugin("LLMOpenAI", .swift, logic: "ChatStream"),
-    plugin("TTSPiper", .swift, logic: "PiperAudio"),
+    plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
+    plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
     plugin(
         "TTSFlite", .c,
         link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
@@ -96,8 +99,9 @@ let package = Package(
     products: [.executable(name: "vchost", targets: ["Host"])] + plugins.map(\.product),
     targets: [
         // The contract, and the C that Swift cannot do without.
-        .target(name: "PluginABI"),
+        .target(name: "PluginABI", exclude: ["abi.toml"]),
         .target(name: "CPlatform"),
+        .target(name: "CConformance"),
         cLibrary("Cltdl", package: "libltdl-dev"),
         cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         cLibrary("Clws", pkgConfig: "libwebsockets", package: "libwebsockets-dev"),
@@ -111,10 +115,14 @@ let package = Package(
         module("Calls", ["Media"]),
         module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls", "JSON"]),
         module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
+        module("Conformance", ["Providers", "PluginABI", "CPlatform", "CConformance", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
             name: "Host",
-            dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
+            dependencies: [
+                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI",
+                "JSON",
+            ],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // Benchmarks of the modules above (each folder has a `run.py`).
@@ -122,7 +130,7 @@ let package = Package(
             name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
-            name: "PluginLineBenchmark", dependencies: ["Providers", "Calls", "JSON"],
+            name: "PluginLineBenchmark", dependencies: ["Providers", "PluginABI", "Calls", "JSON"],
             path: "Benchmarks/plugin-line/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
@@ -137,7 +145,14 @@ let package = Package(
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"),
+        tests("JSON"), tests("Host"), tests("Conformance", ["CConformance", "Providers", "PluginABI", "JSON"]),
+        // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
+        .executableTarget(
+            name: "CConformanceChild", dependencies: ["CConformance"], path: "Tests/CConformanceChild",
+            linkerSettings: [linkWithLLD]),
+        .testTarget(
+            name: "CConformanceTests", dependencies: ["CConformance", "CConformanceChild"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .testTarget(
             name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),

@@ -4,7 +4,8 @@
 // change that moves a member stops the build. To append one, add its line and the new size; nothing else may change.
 // x86-64 and arm64 agree on all of them (LP64, natural alignment), so there is one table.
 //
-// The script `scripts/abi-check` compiles this file with every compiler and standard that an author may use.
+// The script `scripts/abi-gate` compiles this file with every compiler and standard that an author may use, for both
+// machines, and checks that nothing is missing in it.
 
 #include <stddef.h>
 

@@ -33,8 +33,8 @@ public enum Plugin {
     /// As many providers as one plugin can hold: the number of `create` functions below.
     public static let providersMax = 8
 
-    /// Hands out `providers`, in the order of the manifest. Called once, from the entry function, and from nowhere
-    /// else.
+    /// Hands out `providers`, in the order of the manifest. Called from the entry function, and from nowhere else; a
+    /// second call gives the same tables.
     ///
     /// Answers VC_E_UNSUPPORTED when the host's table is older than version 1.0 of the contract.
     public static func export(_ providers: any Provider.Type..., host: Host, module: Module) -> Status {
@@ -52,6 +52,10 @@ public enum Plugin {
             "a plugin exports 1 to \(providersMax) providers, and this one \(providers.count); make it two plugins")
         guard let line = HostLine(adopting: host) else { return vc_status(VC_E_UNSUPPORTED) }
         HostLine.shared = line
+        if let exported = ExportedProviders.module {
+            module.pointee = exported
+            return vc_status(VC_OK)
+        }
         ExportedProviders.types = providers
 
         let tables = UnsafeMutablePointer<UnsafePointer<vc_provider>?>.allocate(capacity: providers.count)
@@ -62,10 +66,11 @@ public enum Plugin {
                 destroy: providerDestroy, open: providerOpen, kind_ops: nil)
             (tables + index).initialize(to: permanentPointer(table))
         }
-        module.pointee = permanentPointer(
+        ExportedProviders.module = permanentPointer(
             vc_module(
                 size: UInt32(MemoryLayout<vc_module>.size), minor: UInt32(VC_ABI_MINOR), host_minor_min: 0,
                 provider_count: UInt32(providers.count), providers: UnsafePointer(tables)))
+        module.pointee = ExportedProviders.module
         return vc_status(VC_OK)
     }
 }
@@ -73,6 +78,7 @@ public enum Plugin {
 /// Written once by the entry function, before any other function of the plugin is called; read from everywhere.
 enum ExportedProviders {
     nonisolated(unsafe) static var types: [any Provider.Type] = []
+    nonisolated(unsafe) static var module: UnsafePointer<vc_module>?
 }
 
 private typealias CreateFunction = @convention(c) (

@@ -129,6 +129,8 @@ public class SessionHost: HostObject, @unchecked Sendable {
             let status = offer(event)
             if status == vc_status(VC_E_AGAIN) { return }
             outbox.removeFirst()
+            // The epoch is over, and the host has only not said so by `cancel` yet: the rest of it is void too.
+            if status == vc_status(VC_E_CANCELED) { outbox.removeAll { $0.epoch <= event.epoch && !$0.isControl } }
             if outcome(of: status) == .gone { return }
         }
         guard isStarved else { return }

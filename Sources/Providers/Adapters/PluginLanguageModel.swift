@@ -52,7 +52,8 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
     // MARK: LanguageModelSession
 
     func request(_ request: LanguageModelRequest) {
-        session.raiseEpoch(to: request.ticket.epoch)
+        // Told already, unless the epoch began while the session was being opened.
+        session.cancel(olderThan: request.ticket.epoch)
         open.withLock { open in
             open = open.filter { $0.value.ticket.epoch >= request.ticket.epoch }
             if open.count >= Self.openMax, let oldest = open.keys.min() { open[oldest] = nil }
@@ -99,7 +100,7 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
                 withStr(tools) { tools in
                     withStr(options) { options in
                         var request = vc_llm_request(
-                            size: UInt32(MemoryLayout<vc_llm_request>.size),
+                            size: sizeOnTheLine(vc_llm_request.self),
                             flags: speculative ? UInt32(VC_LLM_SPECULATIVE) : 0,
                             request: ticket.request, epoch: ticket.epoch, messages: messages, tools: tools,
                             options: options)

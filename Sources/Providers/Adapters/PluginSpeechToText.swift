@@ -25,6 +25,8 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
     private var sequence: UInt64 = 0
     private var endPosition: UInt64 = 0
     private var outPosition: UInt64 = 0
+    private var beginPosition: UInt64 = 0
+    private var cutter: FrameCutter
     private var backlog = AudioBacklog()
     private var isDiscontinuous = false
 
@@ -58,6 +60,7 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
         self.rateHz = rateHz
         self.converter = converter
         limits = instance.limits
+        cutter = FrameCutter(frameSamples: rateHz * limits.frameMs / 1_000)
         isTentative = instance.declaration.capabilities.flag("tentative")
         wantsSilence =
             instance.declaration.capabilities.flag("turns") || instance.declaration.capabilities.flag("silence")
@@ -67,8 +70,8 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
 
     func begin(at position: UInt64) {
         let at = sessionPosition(position)
-        endPosition = position
-        outPosition = at
+        // Where audio goes on is for `push` to find: a pause between two utterances is audio that is missing.
+        beginPosition = at
         utterance += 1
         guard let begin = ops.begin else { return }
         let utterance = utterance
@@ -77,8 +80,9 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
 
     func push(_ samples: UnsafeBufferPointer<Int16>, at position: UInt64) -> Handover {
         if position != endPosition || origin.load(ordering: .relaxed) == .max {
-            outPosition = sessionPosition(position)
+            outPosition = max(outPosition, sessionPosition(position))
             isDiscontinuous = sequence > 0
+            cutter.dropRest()
         }
         endPosition = position + UInt64(samples.count)
         if let converter {
@@ -95,7 +99,8 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
             return
         }
         flushBacklog()
-        let position = outPosition
+        // An utterance without any audio is asked about up to where it began.
+        let position = max(outPosition, beginPosition)
         let flags: UInt32 = tentative ? UInt32(VC_STT_TENTATIVE) : 0
         let finalize = ops.finalize!
         let asked = session.ask("finalize") { [self] theirs in
@@ -112,18 +117,13 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
 
     // MARK: Audio
 
-    /// In frames of at most 20 ms. While the plugin says AGAIN the newest 200 ms wait.
+    /// In frames of 20 ms. While the plugin says AGAIN the newest 200 ms wait.
     private func send(_ samples: UnsafeBufferPointer<Int16>) -> Handover {
-        let frameSamples = rateHz * limits.frameMs / 1_000
-        var start = 0
-        while start < samples.count {
-            let end = min(start + frameSamples, samples.count)
-            let frame = UnsafeBufferPointer(rebasing: samples[start..<end])
+        cutter.cut(samples) { frame in
             if !session.isActive || !backlog.isEmpty || !give(frame, at: outPosition) {
                 keep(frame, at: outPosition)
             }
             outPosition += UInt64(frame.count)
-            start = end
         }
         return .accepted
     }
@@ -161,7 +161,7 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
         _ samples: UnsafeBufferPointer<Int16>, at position: UInt64, _ theirs: vc_self?, capturedNs: UInt64
     ) -> Bool {
         var frame = vc_frame(
-            size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+            size: sizeOnTheLine(vc_frame.self), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
             channels: 1,
             samples: UInt32(samples.count), flags: isDiscontinuous ? UInt32(VC_FRAME_DISCONTINUITY) : 0,
             sequence: sequence,

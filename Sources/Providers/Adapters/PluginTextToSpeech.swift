@@ -57,7 +57,8 @@ final class PluginTextToSpeech: TextToSpeechSession, PluginSessionDelegate, @unc
     // MARK: TextToSpeechSession
 
     func speak(_ ticket: Ticket, text: String, last: Bool) {
-        session.raiseEpoch(to: ticket.epoch)
+        // Told already, unless the epoch began while the session was being opened.
+        session.cancel(olderThan: ticket.epoch)
         voice.withLock { voice in
             voice.requests.removeAll { $0.ticket.epoch < ticket.epoch }
             if voice.requests.count >= Self.requestsMax { voice.requests.removeFirst() }

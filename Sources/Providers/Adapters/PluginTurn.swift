@@ -9,11 +9,15 @@ final class PluginTurn: TurnSession, PluginSessionDelegate, @unchecked Sendable 
     private let mailbox: CallMailbox
     private let callRateHz: Int
     private let rateHz: Int
-    private let frameMs: Int
     private let converter: (any SampleRateConverter)?
     private var session: PluginSession!
     private var ops = vc_turn_ops()
+    private var cutter: FrameCutter
     private var sequence: UInt64 = 0
+    /// Of the call, after the last sample that came, and of the session, where the next frame begins.
+    private var endPosition: UInt64 = 0
+    private var outPosition: UInt64 = 0
+    private var isDiscontinuous = false
     private var request: UInt64 = 0
     private var origin: UInt64?
 
@@ -43,37 +47,45 @@ final class PluginTurn: TurnSession, PluginSessionDelegate, @unchecked Sendable 
         self.mailbox = mailbox
         self.callRateHz = callRateHz
         self.rateHz = rateHz
-        self.frameMs = frameMs
+        cutter = FrameCutter(frameSamples: rateHz * frameMs / 1_000)
         self.converter = converter
     }
 
     func push(_ samples: UnsafeBufferPointer<Int16>, at position: UInt64) -> Handover {
-        guard let push = ops.push else { return .accepted }
-        let heard = converter.map { $0.convert(samples) } ?? Array(samples)
-        var at = sessionPosition(position)
-        let frameSamples = rateHz * frameMs / 1_000
-        var handover = Handover.accepted
-        for start in stride(from: 0, to: heard.count, by: frameSamples) {
-            let piece = Array(heard[start..<min(start + frameSamples, heard.count)])
-            let number = sequence
-            sequence += 1
-            let from = at
-            at += UInt64(piece.count)
-            let rateHz = rateHz
-            let isTaken = session.ask("push", samples: piece.count) { theirs in
-                piece.withUnsafeBufferPointer { buffer in
-                    var frame = vc_frame(
-                        size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16),
-                        rate_hz: UInt32(rateHz),
-                        channels: 1, samples: UInt32(buffer.count), flags: 0, sequence: number, position: from,
-                        captured_ns: hostClockNs(), epoch: 0, data: UnsafeRawPointer(buffer.baseAddress),
-                        bytes: UInt64(buffer.count * 2))
-                    _ = push(theirs, &frame)
-                }
-            }
-            if !isTaken { handover = .full }
+        guard ops.push != nil else { return .accepted }
+        if position != endPosition || origin == nil {
+            outPosition = max(outPosition, sessionPosition(position))
+            isDiscontinuous = sequence > 0
+            cutter.dropRest()
         }
+        endPosition = position + UInt64(samples.count)
+        var handover = Handover.accepted
+        func send(_ heard: UnsafeBufferPointer<Int16>) {
+            cutter.cut(heard) { frame in
+                if !give(Array(frame)) { handover = .full }
+            }
+        }
+        if let converter { converter.convert(samples).withUnsafeBufferPointer(send) } else { send(samples) }
         return handover
+    }
+
+    /// False: too much waits for READY already.
+    private func give(_ piece: [Int16]) -> Bool {
+        let (number, from, rateHz, push) = (sequence, outPosition, rateHz, ops.push!)
+        let flags = isDiscontinuous ? UInt32(VC_FRAME_DISCONTINUITY) : 0
+        sequence += 1
+        outPosition += UInt64(piece.count)
+        isDiscontinuous = false
+        return session.ask("push", samples: piece.count) { theirs in
+            piece.withUnsafeBufferPointer { buffer in
+                var frame = vc_frame(
+                    size: sizeOnTheLine(vc_frame.self), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+                    channels: 1, samples: UInt32(buffer.count), flags: flags, sequence: number, position: from,
+                    captured_ns: hostClockNs(), epoch: 0, data: UnsafeRawPointer(buffer.baseAddress),
+                    bytes: UInt64(buffer.count * 2))
+                _ = push(theirs, &frame)
+            }
+        }
     }
 
     func decide(text: String, at position: UInt64) {

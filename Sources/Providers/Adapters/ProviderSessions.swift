@@ -79,12 +79,7 @@ public final class ProviderSessions: SessionFactory {
         request.call = call.id
         request.tenant = settings.tenant
         request.language = settings.language
-        do throws(ConfigurationError) {
-            request.configuration = try instance.declaration.session.validate(settings.configuration)
-        } catch {
-            throw ProviderFailure(
-                code: .configuration, retryable: false, message: "session settings of \(provider.name): \(error)")
-        }
+        request.configuration = try instance.sessionConfiguration(settings.configuration)
         // A recogniser and a judge of turns have no epochs: they hear the one who barges in.
         switch provider.kind {
         case .speechToText:

@@ -65,6 +65,7 @@ public final class VoiceActivityMemory: PluginSessionDelegate, @unchecked Sendab
         var request = SessionRequest()
         request.call = call
         request.rateHz = rateHz
+        request.configuration = try instance.sessionConfiguration()
         session = try PluginSession.open(instance, request, delegate: self)
     }
 

@@ -135,7 +135,7 @@ final class DetectionEngine {
         let begin = clock()
         let deadline = begin + configuration.deadlineNs
         var batch = vc_vad_batch()
-        batch.size = UInt32(MemoryLayout<vc_vad_batch>.size)
+        batch.size = sizeOnTheLine(vc_vad_batch.self)
         batch.rate_hz = UInt32(rateHz)
         batch.samples = UInt32(detector.windowSamples(rateHz: rateHz))
         batch.row_count = UInt32(rowCount)

@@ -31,9 +31,49 @@ public enum HostTable {
     private static let watching = Mutex(Watch())
 
     /// What the entry function of a plugin is called with.
-    public static var pointer: UnsafePointer<vc_host> { hostTable.pointer }
+    public static var pointer: UnsafePointer<vc_host> { playing.withLock { $0?.host.pointer } ?? hostTable.pointer }
+
+    /// The minor version of the contract that plugins see.
+    public static var minor: Int { playing.withLock { $0?.minor } ?? Int(VC_ABI_MINOR) }
+
+    /// Looks like a host of an older minor version from here on: its sizes, its tables, its services (`ABIHistory`).
+    /// Before the first plugin is loaded, in a process that exists for the purpose.
+    public static func play(minor: Int) { play(minor: minor, of: .headers) }
+
+    static func play(minor: Int, of history: ABIHistory) {
+        var host = hostTable.pointer.pointee
+        host.minor = UInt32(minor)
+        host.size = UInt32(history.bytes(of: "vc_host", in: minor) ?? Int(host.size))
+        let table = UnsafeMutablePointer<vc_host>.allocate(capacity: 1)
+        table.initialize(to: host)
+        let played = Played(minor: minor, history: history, host: HostPointer(pointer: UnsafePointer(table)))
+        playing.withLock { $0 = played }
+        isPlaying.store(true, ordering: .releasing)
+    }
+
+    /// Ends `play`, for tests.
+    static func playItself() {
+        isPlaying.store(false, ordering: .releasing)
+        playing.withLock { $0 = nil }
+    }
+
+    fileprivate struct Played {
+        let minor: Int
+        let history: ABIHistory
+        let host: HostPointer
+        var services: [String: Table?] = [:]
+    }
 
     fileprivate static let services = Mutex<[String: Table]>([:])
+    fileprivate static let playing = Mutex<Played?>(nil)
+    fileprivate static let isPlaying = Atomic<Bool>(false)
+}
+
+/// What the host writes into the `size` of a struct that it hands to a plugin: that of the version which it plays.
+public func sizeOnTheLine<Struct>(_ type: Struct.Type) -> UInt32 {
+    let bytes = MemoryLayout<Struct>.size
+    guard HostTable.isPlaying.load(ordering: .relaxed) else { return UInt32(bytes) }
+    return HostTable.playing.withLock { UInt32($0?.history.bytes(of: "\(type)", in: $0!.minor) ?? bytes) }
 }
 
 private struct Table: @unchecked Sendable { let pointer: UnsafeRawPointer }
@@ -58,5 +98,13 @@ private func hostEmit(_ handle: vc_handle, _ event: UnsafePointer<vc_event>) -> 
 
 /// `vc_host.service`.
 private func hostService(_ id: UnsafePointer<CChar>) -> UnsafeRawPointer? {
-    HostTable.services.withLock { $0[String(cString: id)]?.pointer }
+    let id = String(cString: id)
+    guard let table = HostTable.services.withLock({ $0[id] }) else { return nil }
+    return HostTable.playing.withLock { played in
+        guard played != nil else { return table.pointer }
+        if let made = played!.services[id] { return made?.pointer }
+        let masked = played!.history.service(id, table.pointer, in: played!.minor).map(Table.init)
+        played!.services[id] = .some(masked)
+        return masked?.pointer
+    }
 }

@@ -40,7 +40,8 @@ public final class PluginObject: @unchecked Sendable {
 
     public init(
         level: Level, plugin: String, name: String, call: String = "", configuration: JSONValue = [:],
-        secrets: [String] = [], isShadow: Bool = false, receive: @escaping @Sendable (UnsafePointer<vc_event>) -> vc_status
+        secrets: [String] = [], isShadow: Bool = false,
+        receive: @escaping @Sendable (UnsafePointer<vc_event>) -> vc_status
     ) {
         self.level = level
         self.plugin = plugin

@@ -26,7 +26,7 @@ struct ModuleDescription: Sendable, Equatable {
 
     /// The code must provide what the manifest says, and nothing else.
     func check(against manifest: Manifest, file: String) throws(PluginRefusal) {
-        guard hostMinorMin <= UInt32(VC_ABI_MINOR) else {
+        guard Int(hostMinorMin) <= HostTable.minor else {
             throw .newerABI(file: file, id: manifest.id, minor: Int(hostMinorMin))
         }
         for declared in manifest.providers

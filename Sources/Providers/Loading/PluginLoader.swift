@@ -80,7 +80,7 @@ public final class PluginLoader: Sendable {
                 mend: manifest.abi.major > Int(VC_ABI_MAJOR) ? "Update vchost" : "Get a newer version of \(manifest.id)"
             )
         }
-        guard manifest.abi.hostMinorMin <= Int(VC_ABI_MINOR) else {
+        guard manifest.abi.hostMinorMin <= HostTable.minor else {
             throw .newerABI(file: file, id: manifest.id, minor: manifest.abi.hostMinorMin)
         }
     }

@@ -26,7 +26,7 @@ struct PluginModule: @unchecked Sendable {
         let status = entry(HostTable.pointer, &theirs)
         if status == vc_status(VC_E_UNSUPPORTED) {
             throw PluginRefusal(
-                .entryRefused, "\(file) refuses this host, which speaks ABI \(VC_ABI_MAJOR).\(VC_ABI_MINOR)",
+                .entryRefused, "\(file) refuses this host, which speaks ABI \(VC_ABI_MAJOR).\(HostTable.minor)",
                 mend: "Ask its author for which host it was made")
         }
         guard status == VC_OK else {
@@ -67,7 +67,7 @@ extension PluginRefusal {
         PluginRefusal(
             .newerABI,
             "\(file) needs vchost ABI \(VC_ABI_MAJOR).\(minor) or newer, "
-                + "and this host speaks \(VC_ABI_MAJOR).\(VC_ABI_MINOR)",
+                + "and this host speaks \(VC_ABI_MAJOR).\(HostTable.minor)",
             mend: "Update vchost, or install an older \(id)")
     }
 }

@@ -147,7 +147,7 @@ final class PluginSession: @unchecked Sendable {
         }
         var error = emptyError()
         var filled = vc_session()
-        filled.size = UInt32(MemoryLayout<vc_session>.size)
+        filled.size = sizeOnTheLine(vc_session.self)
         let status = withStrings(request) { open in
             instance.object.control {
                 object.control {
@@ -193,7 +193,7 @@ final class PluginSession: @unchecked Sendable {
                     withStr(request.language) { language in
                         withStr(request.configuration.text) { configuration in
                             var open = vc_open(
-                                size: UInt32(MemoryLayout<vc_open>.size), rate_hz: UInt32(request.rateHz),
+                                size: sizeOnTheLine(vc_open.self), rate_hz: UInt32(request.rateHz),
                                 session: object.handle, epoch: request.epoch, call: call, leg: leg, tenant: tenant,
                                 language: language, config: configuration, kind: request.kind)
                             return body(&open)
@@ -267,9 +267,9 @@ final class PluginSession: @unchecked Sendable {
     /// False when it was as high already.
     @discardableResult
     func raiseEpoch(to epoch: UInt64) -> Bool {
-        let (_, original) = object.epoch.max(epoch, ordering: .acquiringAndReleasing)
-        if original < epoch { HostTable.watch.epochRaised(object) }
-        return original < epoch
+        let before = object.epoch.max(epoch, ordering: .acquiringAndReleasing).oldValue
+        if before < epoch { HostTable.watch.epochRaised(object) }
+        return before < epoch
     }
 
     func credit(events: UInt32, bytes: UInt64) {

@@ -120,7 +120,7 @@ public final class ProviderInstance: @unchecked Sendable {
         let status = withStr(name) { name in
             withStr(configuration.text) { config in
                 var request = vc_create(
-                    size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
+                    size: sizeOnTheLine(vc_create.self), reserved: 0, provider: object.handle, name: name,
                     config: config)
                 let creating = SlowCalls(faults: faults, limitMs: slowCreateMs)
                 return object.control {
@@ -321,6 +321,16 @@ public final class ProviderInstance: @unchecked Sendable {
         }
     }
 
+    /// What a session is opened with: checked by the manifest's `session` schema, defaults filled in.
+    func sessionConfiguration(_ settings: JSONValue = [:]) throws(ProviderFailure) -> JSONValue {
+        do throws(ConfigurationError) {
+            return try declaration.session.validate(settings)
+        } catch {
+            throw ProviderFailure(
+                code: .configuration, retryable: false, message: "session settings of \(name): \(error)")
+        }
+    }
+
     var kindOps: UnsafeRawPointer? { table.kind_ops }
 
     /// Measures a VC_CONTROL call.
@@ -331,6 +341,6 @@ public final class ProviderInstance: @unchecked Sendable {
 
 func emptyError() -> vc_error {
     var error = vc_error()
-    error.size = UInt32(MemoryLayout<vc_error>.size)
+    error.size = sizeOnTheLine(vc_error.self)
     return error
 }

@@ -69,6 +69,7 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
         request.call = call
         request.tenant = tenant
         request.rateHz = rateHz
+        request.configuration = try instance.sessionConfiguration()
         adapter.session = try withOpen(leg) { open throws(ProviderFailure) in
             request.kind = UnsafeRawPointer(open)
             return try PluginSession.open(instance, request, delegate: adapter)
@@ -123,7 +124,7 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
         _ leg: Leg, _ body: (UnsafePointer<vc_telephony_open>) throws(ProviderFailure) -> Result
     ) throws(ProviderFailure) -> Result {
         var open = vc_telephony_open()
-        open.size = UInt32(MemoryLayout<vc_telephony_open>.size)
+        open.size = sizeOnTheLine(vc_telephony_open.self)
         switch leg {
         case .inbound(let key):
             open.direction = UInt32(VC_CALL_INBOUND)
@@ -216,7 +217,7 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
         guard let play = frames?.play else { return .full }
         let status = session.control("play") { theirs in
             var frame = vc_frame(
-                size: UInt32(MemoryLayout<vc_frame>.size), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
+                size: sizeOnTheLine(vc_frame.self), format: UInt32(VC_FORMAT_S16), rate_hz: UInt32(rateHz),
                 channels: 1,
                 samples: UInt32(samples.count), flags: 0, sequence: sequence, position: position, captured_ns: 0,
                 epoch: epoch,

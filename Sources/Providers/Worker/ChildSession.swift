@@ -145,8 +145,8 @@ final class ChildSession: @unchecked Sendable {
 
     /// What is older is void, whatever the plugin is doing.
     func raise(to epoch: UInt64) {
-        let (_, original) = object.epoch.max(epoch, ordering: .acquiringAndReleasing)
-        if original < epoch { HostTable.watch.epochRaised(object) }
+        let before = object.epoch.max(epoch, ordering: .acquiringAndReleasing).oldValue
+        if before < epoch { HostTable.watch.epochRaised(object) }
     }
 
     /// The host took something.
