@@ -8,22 +8,16 @@ import Glibc
 import JSON
 import Providers
 
-/// A section of the configuration that became a provider.
-public struct ProviderSection: Sendable {
-    public let name: String
-    public let kind: PluginKind
-    public let plugin: LoadedPlugin
-    public let declaration: ProviderDeclaration
-    /// Typed by the manifest's schema, defaults filled in.
-    public let configuration: JSONValue
-}
-
 public struct ConfigurationReview: Sendable {
     /// In the order of the file. Sections with errors are not among them.
     public private(set) var providers: [ProviderSection] = []
     /// All that is wrong, that of the configuration itself included.
     public private(set) var problems: [SettingProblem]
 
+    /// Errors of sections that a plugin was found for, by its id.
+    private var objections: [String: [SettingProblem]] = [:]
+    /// Sections whose plugin is not there, or was refused.
+    private var absent: [(section: String, problem: SettingProblem)] = []
     private let configuration: Configuration
     private let registry: PluginRegistry
 
@@ -36,10 +30,14 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
+        for (section, problem) in absent { problems.append(judge(problem, absent: section)) }
         problems.sort { $0.source.place < $1.source.place }
     }
 
     public var hasErrors: Bool { problems.contains { $0.severity == .error } }
+
+    /// What sections that name a plugin of this id have wrong.
+    public func objections(to plugin: LoadedPlugin) -> [SettingProblem] { objections[plugin.id] ?? [] }
 
     public func provider(named name: String) -> ProviderSection? { providers.first { $0.name == name } }
 
@@ -55,6 +53,10 @@ public struct ConfigurationReview: Sendable {
         }
         guard let kind = PluginKind(rawValue: "vc.\(section.kind)/1") else { return }
         guard let (plugin, declaration) = find(named, kind, in: section) else { return }
+        let before = problems.count
+        defer {
+            objections[plugin.id, default: []] += problems[before...].filter { $0.severity == .error }
+        }
         var given: [String: String] = [:]
         for (key, setting) in section.settings where key != "plugin" { given[key] = setting.text }
         given = stripped(given, section, declaration.configuration)
@@ -88,16 +90,33 @@ public struct ConfigurationReview: Sendable {
         }).first {
             return provider
         } else if let entry = registry.entry(named: name), case .refused(let refusal) = entry.state {
-            problems.append(SettingProblem(.error, named.source, "[\(section.name)] \(refusal)"))
+            absent.append((section.name, SettingProblem(.error, named.source, "[\(section.name)] \(refusal)")))
         } else {
             let names = registry.plugins.filter { $0.provider(kind) != nil }.map { Self.stem($0.path) }
             let hint = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
-            problems.append(
-                SettingProblem(
-                    .error, named.source, "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"
+            absent.append(
+                (
+                    section.name,
+                    SettingProblem(
+                        .error, named.source,
+                        "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)")
                 ))
         }
         return nil
+    }
+
+    /// A plugin may come later, or have been removed while the host ran: that is an error only where nothing stands in.
+    private func judge(_ problem: SettingProblem, absent section: String) -> SettingProblem {
+        let works = Set(providers.map(\.name))
+        let kind = String(section.prefix { $0 != "." })
+        let isNeeded = configuration.sections(of: "profile").contains { profile in
+            let chain = configuration.list(profile.name, kind)
+            return chain.contains(section) && !chain.contains(where: works.contains)
+        }
+        // Without a detector or a judge of turns the built-in ones work; a telephony plugin has no stand-in.
+        guard kind != "telephony", !isNeeded || ["vad", "turn"].contains(kind) else { return problem }
+        return SettingProblem(
+            .warning, problem.source, "\(problem.message); its profiles go on with their others until it is there")
     }
 
     /// Comments behind numbers and switches, ignored with a warning as in the host's own sections.

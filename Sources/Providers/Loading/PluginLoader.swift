@@ -19,24 +19,32 @@ import Synchronization
 
 public final class PluginLoader: Sendable {
     public let store: PluginStore
-    private let probe: PluginProbe
+    let probe: PluginProbe
+    private let quarantine: Quarantine?
     private let log: any ProviderLog
 
     /// - Parameters:
     ///   - cacheDirectory: of the copies; nil for `PluginStore.defaultDirectory`.
     ///   - probe: how to try out a foreign library.
-    public init(cacheDirectory: String? = nil, probe: PluginProbe = .host, log: any ProviderLog) throws(PluginRefusal) {
+    ///   - quarantine: files that crashed too often; they are not opened.
+    public init(
+        cacheDirectory: String? = nil, probe: PluginProbe = .host, quarantine: Quarantine? = nil, log: any ProviderLog
+    ) throws(PluginRefusal) {
         store = try PluginStore(directory: cacheDirectory)
         self.probe = probe
+        self.quarantine = quarantine
         self.log = log
     }
 
     /// What is known of a file without running it.
-    struct Candidate {
+    public struct Candidate: Sendable {
         let file: PluginFile
-        let manifest: Manifest
+        public let manifest: Manifest
         let sidecar: Sidecar
-        let isShipped: Bool
+        /// Whether the build listed this very file as its own.
+        public let isShipped: Bool
+
+        public var sha256: String { file.sha256 }
     }
 
     /// Reads a file and everything that it says about itself.
@@ -86,15 +94,18 @@ public final class PluginLoader: Sendable {
     }
 
     /// Brings the code into this process. The same file twice gives the same plugin.
-    func load(_ candidate: Candidate) throws(PluginRefusal) -> LoadedPlugin {
+    ///
+    /// - Parameter isProven: it has been tried out already, so the child is spared.
+    func load(_ candidate: Candidate, isProven: Bool = false) throws(PluginRefusal) -> LoadedPlugin {
         let file = candidate.file
+        if let refusal = quarantine?.refusal(of: file.sha256, file: file.name) { throw refusal }
         let copy = try store.copy(of: file)
         return try Self.loaded.withLock { loaded throws(PluginRefusal) in
             let module: PluginModule
             if let known = loaded[copy] {
                 module = known
             } else {
-                if !candidate.isShipped { try probe.check(path: copy, file: file.name) }
+                if !candidate.isShipped, !isProven { try probe.check(path: copy, file: file.name) }
                 let entry = try Self.open(copy, file.name)
                 let begin = hostClockNs()
                 module = try PluginModule.enter(entry, file: file.name)

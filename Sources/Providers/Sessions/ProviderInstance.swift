@@ -26,6 +26,8 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin was given.
     public let configuration: JSONValue
     public let faults: PluginFaults
+    /// What the plugin has used up for this provider.
+    public let account = CallAccount()
     let slowCalls: SlowCalls
     public let limits: SessionLimits
     let log: any ProviderLog
@@ -76,7 +78,7 @@ public final class ProviderInstance: @unchecked Sendable {
         self.log = log
         table = plugin.table(of: declaration)
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
-        slowCalls = SlowCalls(faults: faults, limitMs: limits.slowCallMs)
+        slowCalls = SlowCalls(faults: faults, account: account, limitMs: limits.slowCallMs)
         let link = Link()
         self.link = link
         link.object = PluginObject(
@@ -108,7 +110,7 @@ public final class ProviderInstance: @unchecked Sendable {
                 var request = vc_create(
                     size: UInt32(MemoryLayout<vc_create>.size), reserved: 0, provider: object.handle, name: name,
                     config: config)
-                let creating = SlowCalls(faults: faults, limitMs: limits.slowCreateMs)
+                let creating = SlowCalls(faults: faults, account: account, limitMs: limits.slowCreateMs)
                 return object.control {
                     creating.watch("create", call: "") { _ in table.create!(&request, &theirs, &error) }
                 }
@@ -184,6 +186,11 @@ public final class ProviderInstance: @unchecked Sendable {
             ?? false
     }
 
+    /// Ends what its sessions do for their calls, which fail over. The sessions close as ever.
+    public func giveUpSessions(_ failure: ProviderFailure) {
+        for session in PluginSession.living(of: self) { session.lose(failure) }
+    }
+
     /// Frees the provider. False, and nothing happens, while sessions are open. With zombies its memory is kept too.
     @discardableResult
     public func destroy() -> Bool {
@@ -204,6 +211,7 @@ public final class ProviderInstance: @unchecked Sendable {
     // MARK: Events
 
     private func receive(_ event: UnsafePointer<vc_event>) -> vc_status {
+        account.emitted()
         switch PluginGuard.check(event, kind: kind, of: object, faults: faults) {
         case .ignore: return vc_status(VC_OK)
         case .refuse(let status): return status
