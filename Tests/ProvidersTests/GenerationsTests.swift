@@ -15,7 +15,7 @@ private final class Bench {
     }
 
     static func facts(
-        _ version: String, file: String = "a.so", id: String = "org.test.a", isolation: PluginIsolation = .inProcess,
+        _ version: String, file: String = "a.so", id: String = "org.test.a", isolation: Manifest.Isolation = .inprocess,
         isExclusive: Bool = false, isShipped: Bool = false
     ) -> PluginFacts {
         PluginFacts(

@@ -33,7 +33,7 @@ import Testing
         #expect(first.record(crash("other", at: 1)) == .restart(crashes: 1))
         #expect(first.record(crash(at: 2)) == .restart(crashes: 2))
         guard case .quarantined(let refusal) = first.record(crash(at: 3)) else { throw Unexpected("not quarantined") }
-        #expect(refusal.reason.contains("crashed (SIGSEGV in speak) 3 times within 10 minutes"))
+        #expect(refusal.reason.contains("3 crashes within 10 minutes; at 1970-01-01T00:00:03Z it crashed (SIGSEGV in speak)"))
         first.flush()
 
         let second = quarantine()

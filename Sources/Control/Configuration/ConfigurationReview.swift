@@ -17,7 +17,7 @@ public struct ConfigurationReview: Sendable {
     /// Errors of sections that a plugin was found for, by its id.
     private var objections: [String: [SettingProblem]] = [:]
     /// Sections whose plugin is not there, or was refused.
-    private var absent: [(section: String, problem: SettingProblem)] = []
+    private var absent: [(section: String, problem: SettingProblem, isQuarantined: Bool)] = []
     private let configuration: Configuration
     private let registry: PluginRegistry
 
@@ -30,7 +30,9 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
-        for (section, problem) in absent { problems.append(judge(problem, absent: section)) }
+        for (section, problem, isQuarantined) in absent {
+            problems.append(judge(problem, absent: section, isQuarantined))
+        }
         problems.sort { $0.source.place < $1.source.place }
     }
 
@@ -90,7 +92,11 @@ public struct ConfigurationReview: Sendable {
         }).first {
             return provider
         } else if let entry = registry.entry(named: name), case .refused(let refusal) = entry.state {
-            absent.append((section.name, SettingProblem(.error, named.source, "[\(section.name)] \(refusal)")))
+            absent.append(
+                (
+                    section.name, SettingProblem(.error, named.source, "[\(section.name)] \(refusal)"),
+                    refusal.code == .quarantined
+                ))
         } else {
             let names = registry.plugins.filter { $0.provider(kind) != nil }.map { Self.stem($0.path) }
             let hint = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
@@ -99,14 +105,15 @@ public struct ConfigurationReview: Sendable {
                     section.name,
                     SettingProblem(
                         .error, named.source,
-                        "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)")
+                        "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"), false
                 ))
         }
         return nil
     }
 
     /// A plugin may come later, or have been removed while the host ran: that is an error only where nothing stands in.
-    private func judge(_ problem: SettingProblem, absent section: String) -> SettingProblem {
+    /// One that is in quarantine was there when the configuration was written, and must not keep the host down.
+    private func judge(_ problem: SettingProblem, absent section: String, _ isQuarantined: Bool) -> SettingProblem {
         let works = Set(providers.map(\.name))
         let kind = String(section.prefix { $0 != "." })
         let isNeeded = configuration.sections(of: "profile").contains { profile in
@@ -114,7 +121,7 @@ public struct ConfigurationReview: Sendable {
             return chain.contains(section) && !chain.contains(where: works.contains)
         }
         // Without a detector or a judge of turns the built-in ones work; a telephony plugin has no stand-in.
-        guard kind != "telephony", !isNeeded || ["vad", "turn"].contains(kind) else { return problem }
+        guard kind != "telephony", !isNeeded || isQuarantined || ["vad", "turn"].contains(kind) else { return problem }
         return SettingProblem(
             .warning, problem.source, "\(problem.message); its profiles go on with their others until it is there")
     }

@@ -110,7 +110,7 @@ final class HostRuntime: Sendable {
         let plugins = LivePlugins(
             registry: registry, watch: watch, instances: house.running.all,
             failures: started.failures + telephony.failures, loader: loader, house: house,
-            steps: PluginSteps(loader: loader), quarantine: quarantine,
+            steps: PluginSteps(), quarantine: quarantine,
             records: ConformanceRecords(directory: sources.stateDirectory), limits: limits, log: log)
         self.plugins = plugins
         let controlPath = configuration.text("vchost", "control_socket")

@@ -19,7 +19,7 @@ import Synchronization
 
 public final class PluginLoader: Sendable {
     public let store: PluginStore
-    let probe: PluginProbe
+    private let probe: PluginProbe
     private let quarantine: Quarantine?
     private let log: any ProviderLog
 
@@ -94,9 +94,7 @@ public final class PluginLoader: Sendable {
     }
 
     /// Brings the code into this process. The same file twice gives the same plugin.
-    ///
-    /// - Parameter isProven: it has been tried out already, so the child is spared.
-    func load(_ candidate: Candidate, isProven: Bool = false) throws(PluginRefusal) -> LoadedPlugin {
+    func load(_ candidate: Candidate) throws(PluginRefusal) -> LoadedPlugin {
         let file = candidate.file
         if let refusal = quarantine?.refusal(of: file.sha256, file: file.name) { throw refusal }
         let copy = try store.copy(of: file)
@@ -105,7 +103,7 @@ public final class PluginLoader: Sendable {
             if let known = loaded[copy] {
                 module = known
             } else {
-                if !candidate.isShipped, !isProven { try probe.check(path: copy, file: file.name) }
+                if !candidate.isShipped { try probe.check(path: copy, file: file.name) }
                 let entry = try Self.open(copy, file.name)
                 let begin = hostClockNs()
                 module = try PluginModule.enter(entry, file: file.name)

@@ -19,7 +19,9 @@ public struct CrashReport: Sendable, Equatable {
     /// The plugin's id and version.
     public var plugin: String
     public var version: String
-    /// "SIGSEGV", "exit(0)", "no heartbeat".
+    /// The section of the configuration, "tts.acme", or empty.
+    public var provider: String
+    /// "SIGSEGV", "exit(0)", "hung".
     public var signal: String
     /// Where the plugin was: the slot that ran, or empty.
     public var breadcrumb: String
@@ -27,25 +29,33 @@ public struct CrashReport: Sendable, Equatable {
     public var backtrace: String
     /// Sessions that failed over because of it.
     public var sessions: Int
+    /// Whoever restarts it has given it up: it is quarantined whatever the rule says.
+    public var isTooMany: Bool
     /// Milliseconds since 1970.
     public var atMs: Int64
 
     public init(
-        sha256: String, plugin: String, version: String, signal: String, breadcrumb: String = "",
-        backtrace: String = "", sessions: Int = 0, atMs: Int64? = nil
+        sha256: String, plugin: String, version: String, provider: String = "", signal: String, breadcrumb: String = "",
+        backtrace: String = "", sessions: Int = 0, isTooMany: Bool = false,
+        atMs: Int64? = nil
     ) {
         self.sha256 = sha256
         self.plugin = plugin
         self.version = version
+        self.provider = provider
         self.signal = signal
         self.breadcrumb = breadcrumb
         self.backtrace = backtrace
         self.sessions = sessions
+        self.isTooMany = isTooMany
         self.atMs = atMs ?? wallClockMs()
     }
 
     /// "crashed (SIGSEGV in speak)".
-    public var summary: String { "crashed (\(signal)\(breadcrumb.isEmpty ? "" : " in \(breadcrumb)"))" }
+    public var summary: String {
+        let place = breadcrumb.isEmpty ? "" : breadcrumb == "between calls" ? " between calls" : " in \(breadcrumb)"
+        return "crashed (\(signal)\(place))"
+    }
 }
 
 /// When crashes are too many.
@@ -63,6 +73,8 @@ public struct CrashRule: Sendable, Equatable {
         self.timesMs = timesMs.suffix(Self.crashesMax)
         self.isQuarantined = isQuarantined
     }
+
+    mutating func quarantine() { isQuarantined = true }
 
     /// True when this crash is the one too many. A clock that went back makes old crashes count longer, never less.
     public mutating func crashed(at now: Int64) -> Bool {
@@ -132,6 +144,7 @@ public final class Quarantine: Sendable {
         let (rule, total) = records.withLock { [hostVersion] records in
             var record = records[report.sha256] ?? Record(hostVersion: hostVersion)
             _ = record.rule.crashed(at: report.atMs)
+            if report.isTooMany { record.rule.quarantine() }
             record.crashes = (record.crashes + [report]).suffix(CrashRule.crashesMax)
             record.total += 1
             records[report.sha256] = record
@@ -160,8 +173,8 @@ public final class Quarantine: Sendable {
     private static func refusal(_ last: CrashReport, file: String) -> PluginRefusal {
         PluginRefusal(
             .quarantined,
-            "\(file) is in quarantine: it \(last.summary) \(CrashRule.crashesMax) times within "
-                + "\(CrashRule.windowMs / 60_000) minutes, the last time at \(isoTime(last.atMs))",
+            "\(file) is in quarantine after \(CrashRule.crashesMax) crashes within "
+                + "\(CrashRule.windowMs / 60_000) minutes; at \(isoTime(last.atMs)) it \(last.summary)",
             mend: "Install another version, or run: vchost plugins pardon \(last.plugin)")
     }
 
@@ -213,6 +226,7 @@ extension Quarantine.Record {
                     [
                         "atMs": .integer(crash.atMs), "at": .string(isoTime(crash.atMs)),
                         "plugin": .string(crash.plugin), "version": .string(crash.version),
+                        "provider": .string(crash.provider),
                         "signal": .string(crash.signal), "breadcrumb": .string(crash.breadcrumb),
                         "backtrace": .string(crash.backtrace), "sessions": .integer(Int64(crash.sessions)),
                     ]
@@ -226,7 +240,7 @@ extension Quarantine.Record {
             guard let atMs = crash["atMs"]?.integer, let plugin = crash["plugin"]?.string else { return nil }
             return CrashReport(
                 sha256: "", plugin: plugin, version: crash["version"]?.string ?? "",
-                signal: crash["signal"]?.string ?? "", breadcrumb: crash["breadcrumb"]?.string ?? "",
+                provider: crash["provider"]?.string ?? "", signal: crash["signal"]?.string ?? "", breadcrumb: crash["breadcrumb"]?.string ?? "",
                 backtrace: crash["backtrace"]?.string ?? "", sessions: Int(crash["sessions"]?.integer ?? 0), atMs: atMs)
         }
         guard !crashes.isEmpty else { return nil }

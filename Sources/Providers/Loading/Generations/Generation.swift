@@ -1,13 +1,5 @@
 // A generation: one file of a plugin, by its hash, with one configuration, and the providers that were made of it.
 
-/// Where a plugin's code runs.
-public enum PluginIsolation: String, Sendable {
-    /// In the host's own process: fast, and a crash is the host's.
-    case inProcess = "inprocess"
-    /// In a process of its own: a crash costs a failover.
-    case worker
-}
-
 /// Names one generation: they are counted from 1 for each plugin, and a number is never used twice in a run.
 public struct GenerationID: Hashable, Sendable, CustomStringConvertible {
     public let plugin: String
@@ -25,7 +17,8 @@ public struct PluginFacts: Sendable, Equatable {
     public var sha256: String
     /// The sidecar's settings as text: two generations may differ in nothing else.
     public var settings: String
-    public var isolation: PluginIsolation
+    /// Where its code runs.
+    public var isolation: Manifest.Isolation
     /// It owns something of which there is one, a port: two generations cannot run at a time.
     public var isExclusive: Bool
     /// The build made it, so it need not be proven.
@@ -33,7 +26,7 @@ public struct PluginFacts: Sendable, Equatable {
 
     public init(
         file: String, id: String, version: String, sha256: String, settings: String = "{}",
-        isolation: PluginIsolation = .inProcess, isExclusive: Bool = false, isShipped: Bool = false
+        isolation: Manifest.Isolation = .inprocess, isExclusive: Bool = false, isShipped: Bool = false
     ) {
         self.file = file
         self.id = id

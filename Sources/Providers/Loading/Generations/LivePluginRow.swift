@@ -89,10 +89,9 @@ extension LivePlugins {
             row.sessions += instance.sessionCount
             row.calls += instance.account.calls
             row.events += instance.account.events
-            row.cpuMs += instance.account.callbackMs
+            row.cpuMs += steps.workerCPUMs(instance) ?? instance.account.callbackMs
             row.faults += instance.faults.total
         }
-        row.cpuMs = steps.workerCPUMs(parts.plugin) ?? row.cpuMs
         return row
     }
 

@@ -119,11 +119,9 @@ extension LivePlugins {
     }
 
     private func prepare(_ id: GenerationID, _ facts: PluginFacts) {
-        var plugin: LoadedPlugin?
         var created: [ProviderInstance] = []
         do throws(PluginRefusal) {
-            let loaded = try steps.load(try candidate(facts), facts.isolation).get()
-            plugin = loaded
+            let loaded = try loader.load(try candidate(facts))
             let registry = state.withLock { $0.registry.replacing(Self.entry(loaded, file: facts.file)) }
             for section in try house.sections(of: loaded, in: registry) {
                 let instance = ProviderInstance(section, log: log)
@@ -139,7 +137,7 @@ extension LivePlugins {
             state.withLock { $0.parts[id] = parts }
             post(.prepared(id, nil))
         } catch {
-            clear(plugin, created)
+            clear(created)
             post(.prepared(id, error))
         }
     }
@@ -152,7 +150,7 @@ extension LivePlugins {
             post(.started(id, nil))
         } catch {
             state.withLock { $0.parts[id] = nil }
-            clear(parts.plugin, parts.instances)
+            clear(parts.instances)
             post(.started(id, .didNotStart(PathName.last(of: parts.plugin.path), error.message)))
         }
     }
@@ -204,17 +202,15 @@ extension LivePlugins {
             instance.destroy()
         }
         state.withLock { $0.parts[id] = nil }
-        steps.retired(parts.plugin)
         post(.destroyed(id))
     }
 
     /// What a step had made before it failed.
-    private func clear(_ plugin: LoadedPlugin?, _ instances: [ProviderInstance]) {
+    private func clear(_ instances: [ProviderInstance]) {
         for instance in instances {
             house.willDestroy(instance)
             instance.destroy()
         }
-        if let plugin { steps.retired(plugin) }
     }
 
     private static func entry(_ plugin: LoadedPlugin, file: String) -> PluginRegistry.Entry {

@@ -133,7 +133,16 @@ public final class LivePlugins: Sendable {
     }
 
     /// Notes the death of a worker, and decides whether the file may be started again.
+    @discardableResult
     public func crashed(_ report: CrashReport, restarted: Bool = true) -> Quarantine.Verdict {
+        var report = report
+        if report.sessions == 0 {
+            report.sessions = state.withLock { state in
+                state.parts.values.filter { $0.plugin.sha256 == report.sha256 }.flatMap(\.instances)
+                    .filter { report.provider.isEmpty || $0.name == report.provider }
+                    .reduce(0) { $0 + $1.sessionCount }
+            }
+        }
         let verdict = quarantine.record(report)
         let sessions = "\(report.sessions) session\(report.sessions == 1 ? "" : "s") failed over"
         switch verdict {

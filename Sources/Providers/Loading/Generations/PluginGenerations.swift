@@ -280,8 +280,8 @@ public struct PluginGenerations: Sendable {
             return
         }
         if let current = plugin.current, current.facts.isSame(as: facts) { return }
-        let living = plugin.living.filter { $0.facts.isolation == .inProcess }
-        if facts.isolation == .inProcess, living.count >= limits.inProcessMax {
+        let living = plugin.living.filter { $0.facts.isolation == .inprocess }
+        if facts.isolation == .inprocess, living.count >= limits.inProcessMax {
             let numbers = living.map { "\($0.id.number)" }.joined(separator: ", ")
             let refusal = PluginRefusal(
                 .tooManyGenerations,

@@ -19,47 +19,25 @@ public protocol ProviderHouse: AnyObject, Sendable {
     func bereaved(by names: [String]) -> [String]
 }
 
-/// How a plugin is tried out and brought to life. The defaults are those of a host without conformance rules and
-/// without workers.
+/// What the host around decides of a plugin. The defaults are those of a host without conformance rules and without
+/// workers.
 public struct PluginSteps: Sendable {
     /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded. Runs on the loading
-    /// thread and may take seconds. Nil when the plugin passes.
+    /// thread and may take seconds. Nil when the plugin passes. That a foreign file can be opened at all is tried by
+    /// the loader itself, in a child (`PluginProbe`).
     public var prove: @Sendable (_ copy: String, _ manifest: Manifest) -> PluginRefusal?
-    /// Where the plugin's code shall run.
-    public var isolation: @Sendable (_ manifest: Manifest, _ isShipped: Bool) -> PluginIsolation
-    /// Brings the code to life, where `isolation` said. The default loads it into this process.
-    public var load: @Sendable (PluginLoader.Candidate, PluginIsolation) -> Result<LoadedPlugin, PluginRefusal>
-    /// A generation is over: its process may end.
-    public var retired: @Sendable (LoadedPlugin) -> Void
-    /// What a worker has used up, for the list; nil in process.
-    public var workerCPUMs: @Sendable (LoadedPlugin) -> UInt64?
+    /// Where the plugin's code is to run.
+    public var isolation: @Sendable (_ manifest: Manifest, _ isShipped: Bool) -> Manifest.Isolation
+    /// What a provider's worker has used of the processor; nil for one in process.
+    public var workerCPUMs: @Sendable (ProviderInstance) -> UInt64?
 
     public init(
-        loader: PluginLoader, prove: (@Sendable (String, Manifest) -> PluginRefusal?)? = nil,
-        isolation: @escaping @Sendable (Manifest, Bool) -> PluginIsolation = { _, _ in .inProcess },
-        load: (@Sendable (PluginLoader.Candidate, PluginIsolation) -> Result<LoadedPlugin, PluginRefusal>)? = nil,
-        retired: @escaping @Sendable (LoadedPlugin) -> Void = { _ in },
-        workerCPUMs: @escaping @Sendable (LoadedPlugin) -> UInt64? = { _ in nil }
+        prove: @escaping @Sendable (String, Manifest) -> PluginRefusal? = { _, _ in nil },
+        isolation: @escaping @Sendable (Manifest, Bool) -> Manifest.Isolation = { _, _ in .inprocess },
+        workerCPUMs: @escaping @Sendable (ProviderInstance) -> UInt64? = { _ in nil }
     ) {
-        self.prove =
-            prove ?? { copy, _ in
-                do throws(PluginRefusal) {
-                    try loader.probe.check(path: copy, file: PathName.last(of: copy))
-                    return nil
-                } catch {
-                    return error
-                }
-            }
+        self.prove = prove
         self.isolation = isolation
-        self.load =
-            load ?? { candidate, _ in
-                do throws(PluginRefusal) {
-                    return .success(try loader.load(candidate, isProven: true))
-                } catch {
-                    return .failure(error)
-                }
-            }
-        self.retired = retired
         self.workerCPUMs = workerCPUMs
     }
 }
