@@ -1,10 +1,12 @@
 """A plugin's whole life in a running host, with calls up: dropped in, half written, upgraded, downgraded, broken, removed."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -205,13 +207,36 @@ class LivePlugins(unittest.TestCase):
                 self.assertTrue(self.running("0.1.0")(self.rows(host, sip.name)))
                 first.hang_up()
                 first.wait_for("CALL_CLOSED")
-            began = time.monotonic()
+                began, gap = time.monotonic(), self.longest_gap(host.sip, seconds=3)
             self.wait_for(host, "the change", self.running("0.1.1"), name=sip.name)
-            print(f"\n  the new version answers {time.monotonic() - began:.1f} s after the last call", end=" ")
+            print(f"\n  OPTIONS was not answered with 200 for {gap * 1000:.0f} ms", end=" ")
+            # Less than T1, after which a caller's INVITE is sent again (RFC 3261 section 17.1.1.1).
+            self.assertLess(gap, 0.5)
+            self.assertGreater(time.monotonic() - began, 3)
             with Baresip() as phone:
                 phone.dial(host)
                 phone.hang_up()
                 phone.wait_for("CALL_CLOSED")
+
+    def longest_gap(self, port, seconds):
+        """The longest time between two answers of 200 to OPTIONS, asked every 5 ms."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.connect(("127.0.0.1", port))
+            asker.settimeout(0.005)
+            own, end = asker.getsockname()[1], time.monotonic() + seconds
+            last, gap, number = time.monotonic(), 0, 0
+            while time.monotonic() < end:
+                number += 1
+                text = (
+                    f"OPTIONS sip:a@127.0.0.1:{port} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bKo{number};rport"
+                    f"\r\nMax-Forwards: 70\r\nFrom: <sip:p@127.0.0.1>;tag=o{number}\r\nTo: <sip:a@127.0.0.1:{port}>\r\n"
+                    f"Call-ID: o{number}@probe\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    asker.send(text.encode())
+                    if asker.recv(2048).startswith(b"SIP/2.0 200"):
+                        gap, last = max(gap, time.monotonic() - last), time.monotonic()
+                time.sleep(0.005)
+        return gap
 
     # An operator
 

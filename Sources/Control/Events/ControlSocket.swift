@@ -78,7 +78,8 @@ public final class ControlSocket: Sendable {
                 if state.isStopping { return nil }
                 let clients = state.clients.map { number, client in
                     // While one waits for its answer, what it asks next stays in the kernel's buffer.
-                    let events = (client.toSend.isEmpty ? 0 : POLLOUT) | (client.isWaiting || client.isLast ? 0 : POLLIN)
+                    let mayAsk = !client.isWaiting && !client.isLast
+                    let events = (client.toSend.isEmpty ? 0 : POLLOUT) | (mayAsk ? POLLIN : 0)
                     return (
                         client: Optional(number), poll: pollfd(fd: client.descriptor, events: Int16(events), revents: 0)
                     )

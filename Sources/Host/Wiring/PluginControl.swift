@@ -19,7 +19,8 @@ struct PluginControl: Sendable {
             plugins.reload { lines in answer(["ok": true, "lines": .array(lines.map { .string($0) })]) }
         case "pardon":
             guard let name = request["plugin"]?.string, !name.isEmpty else {
-                return answer(ControlSocket.failure("pardon needs \"plugin\": an id, a file, or eight digits of a hash"))
+                return answer(
+                    ControlSocket.failure("pardon needs \"plugin\": an id, a file, or eight digits of a hash"))
             }
             let pardoned = plugins.pardon(name)
             guard !pardoned.isEmpty else {

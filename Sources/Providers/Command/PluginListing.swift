@@ -62,7 +62,8 @@ public struct PluginListing: Sendable {
                 "name": .string(name), "path": .string(path), "state": .string(state.rawValue),
                 "kinds": .array(kinds.map { .string($0) }), "unknownKinds": .array(unknownKinds.map { .string($0) }),
                 "id": text(id), "version": text(version), "abi": text(abi), "sha256": text(sha256),
-                "origin": .string(origin), "level": text(level), "code": text(code), "reason": text(reason), "mend": text(mend),
+                "origin": .string(origin), "level": text(level), "code": text(code),
+                "reason": text(reason), "mend": text(mend),
             ]
             if let manifest {
                 members["title"] = .string(manifest.title)
@@ -115,7 +116,8 @@ public struct PluginListing: Sendable {
         for row in rows {
             lines.append([
                 row.name, row.state.rawValue, row.kinds.isEmpty ? "-" : row.kinds.joined(separator: ","), row.id ?? "-",
-                row.version ?? "-", row.abi ?? "-", row.origin, row.level ?? "-", row.sha256.map { String($0.prefix(12)) } ?? "-",
+                row.version ?? "-", row.abi ?? "-", row.origin, row.level ?? "-",
+                row.sha256.map { String($0.prefix(12)) } ?? "-",
             ])
         }
         var out = rows.isEmpty ? "" : Self.aligned(lines)

@@ -240,8 +240,10 @@ extension Quarantine.Record {
             guard let atMs = crash["atMs"]?.integer, let plugin = crash["plugin"]?.string else { return nil }
             return CrashReport(
                 sha256: "", plugin: plugin, version: crash["version"]?.string ?? "",
-                provider: crash["provider"]?.string ?? "", signal: crash["signal"]?.string ?? "", breadcrumb: crash["breadcrumb"]?.string ?? "",
-                backtrace: crash["backtrace"]?.string ?? "", sessions: Int(crash["sessions"]?.integer ?? 0), atMs: atMs)
+                provider: crash["provider"]?.string ?? "", signal: crash["signal"]?.string ?? "",
+                breadcrumb: crash["breadcrumb"]?.string ?? "",
+                backtrace: crash["backtrace"]?.string ?? "", sessions: Int(crash["sessions"]?.integer ?? 0),
+                atMs: atMs)
         }
         guard !crashes.isEmpty else { return nil }
         self.init(

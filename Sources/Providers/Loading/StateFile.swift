@@ -43,7 +43,8 @@ struct StateFile: Sendable {
     func read(version: Int64) -> Content {
         var status = stat()
         guard stat(path, &status) == 0 else { return .none }
-        guard status.st_mode & S_IFMT == S_IFREG, status.st_size <= Self.bytesMax, let bytes = readSmallFile(path) else {
+        let isSmall = status.st_mode & S_IFMT == S_IFREG && status.st_size <= Self.bytesMax
+        guard isSmall, let bytes = readSmallFile(path) else {
             return setAside("it is no small regular file that can be read")
         }
         do throws(ManifestError) {

@@ -230,8 +230,9 @@ extension PluginGenerations {
     var wantedKeys: Set<String> {
         Set(
             plugins.values.flatMap { plugin in
-                [plugin.next.map { $0.state == .proving || $0.state == .preparing ? $0.facts : nil } ?? nil, plugin.wanted]
-                    .compactMap(\.self).map(\.key)
+                [plugin.next].compactMap(\.self).filter { $0.state == .proving || $0.state == .preparing }
+                    .map(\.facts.key)
+                    + [plugin.wanted].compactMap(\.self).map(\.key)
             })
     }
 }

@@ -1,7 +1,7 @@
-// The life of every plugin in a running host, decided: which file is looked at, which version is used, which is drained.
+// The life of every plugin in a running host, decided: which file is looked at, which version is used, which drains.
 //
 //     file settles ─► looked at ─► proven ─► prepared ─► started ─► new calls get it
-//                        │           │          │           │            └─ the one before: retiring ─► draining ─► destroyed
+//                        │           │          │           │            └─ the one before: retiring ─► draining
 //                        └───────────┴──────────┴───────────┴─► refused: nothing changes, one line says why
 //
 // A value: events and `now` in, actions out. `LivePlugins` reads directories, runs children and calls plugins; nothing
@@ -99,13 +99,13 @@ public struct PluginGenerations: Sendable {
     }
 
     public let limits: Limits
-    public private(set) var plugins: [String: Plugin] = [:]
+    public internal(set) var plugins: [String: Plugin] = [:]
     /// Why a file is not used; its last version, where an older one goes on.
-    public private(set) var refusals: [String: PluginRefusal] = [:]
-    private var files: [String: FileSettling] = [:]
+    public internal(set) var refusals: [String: PluginRefusal] = [:]
+    var files: [String: FileSettling] = [:]
     /// Files whose id another file has.
     private var duplicates: [String: String] = [:]
-    private var actions: [Action] = []
+    var actions: [Action] = []
 
     public init(limits: Limits = Limits()) { self.limits = limits }
 
@@ -217,7 +217,7 @@ public struct PluginGenerations: Sendable {
         }
     }
 
-    private mutating func gone(_ file: String, at now: UInt64) {
+    mutating func gone(_ file: String, at now: UInt64) {
         refusals[file] = nil
         duplicates[file] = nil
         guard let id = plugins.first(where: { $0.value.file == file && !file.isEmpty })?.key else { return }
@@ -264,7 +264,7 @@ public struct PluginGenerations: Sendable {
 
     // MARK: A new generation
 
-    private mutating func begin(_ facts: PluginFacts, isProven: Bool = false, at now: UInt64) {
+    mutating func begin(_ facts: PluginFacts, isProven: Bool = false, at now: UInt64) {
         var plugin = plugins[facts.id]!
         defer { plugins[facts.id] = plugin }
         plugin.wanted = nil
@@ -339,7 +339,7 @@ public struct PluginGenerations: Sendable {
         }
     }
 
-    private mutating func start(_ plugin: String, at now: UInt64) {
+    mutating func start(_ plugin: String, at now: UInt64) {
         set(&plugins[plugin]!.next!, .starting, at: now)
         actions.append(.start(plugins[plugin]!.next!.id))
     }
@@ -370,7 +370,7 @@ public struct PluginGenerations: Sendable {
     }
 
     /// The next generation is no more. With a reason it is refused.
-    private mutating func failed(_ id: GenerationID, _ refusal: PluginRefusal?, at now: UInt64) {
+    mutating func failed(_ id: GenerationID, _ refusal: PluginRefusal?, at now: UInt64) {
         guard let next = plugins[id.plugin]?.next, next.id == id else { return }
         plugins[id.plugin]!.next = nil
         if let refusal { refuse(next.facts.file, refusal) }
@@ -384,98 +384,15 @@ public struct PluginGenerations: Sendable {
         }
     }
 
-    // MARK: The end of a generation
-
-    private mutating func remove(_ id: String, at now: UInt64) {
-        plugins[id]!.goneAt = nil
-        plugins[id]!.file = ""
-        plugins[id]!.wanted = nil
-        plugins[id]!.handedOver = nil
-        plugins[id]!.next?.isOutdated = true
-        if let next = plugins[id]!.next, next.state == .waiting {
-            plugins[id]!.next!.state = .destroying
-            actions.append(.destroy(next.id))
-        }
-        retire(id, "removed", at: now)
-    }
-
-    private mutating func retire(_ id: String, _ why: String, _ level: ProviderLogLine.Level = .info, at now: UInt64) {
-        guard var current = plugins[id]!.current else { return note(id, why, level) }
-        plugins[id]!.current = nil
-        actions.append(.withdraw(current.id))
-        set(&current, .retiring, at: now)
-        plugins[id]!.old.append(current)
-        note(id, "\(why); open sessions of version \(current.facts.version) go on to their end", level)
-    }
-
-    private mutating func observed(_ id: GenerationID, _ sessions: Int, _ isDrained: Bool, at now: UInt64) {
-        if let current = plugins[id.plugin]?.current, current.id == id {
-            plugins[id.plugin]!.current!.sessions = sessions
-            guard sessions == 0, let next = plugins[id.plugin]!.next, next.state == .waiting else { return }
-            // The moment without calls.
-            var old = current
-            plugins[id.plugin]!.current = nil
-            plugins[id.plugin]!.handedOver = old.facts
-            set(&old, .draining, at: now)
-            plugins[id.plugin]!.old.append(old)
-            actions.append(.drain(id))
-            return
-        }
-        guard let index = plugins[id.plugin]?.old.firstIndex(where: { $0.id == id && $0.state == .draining }) else {
-            return
-        }
-        plugins[id.plugin]!.old[index].sessions = sessions
-        let old = plugins[id.plugin]!.old[index]
-        let isLate = now >= old.sinceNs + limits.drainedNs
-        if sessions == 0, isDrained || isLate {
-            set(&plugins[id.plugin]!.old[index], .destroying, at: now)
-            actions.append(.destroy(id))
-        } else if now >= old.sinceNs + limits.drainNs, !old.hasExpired, !old.facts.isExclusive {
-            plugins[id.plugin]!.old[index].hasExpired = true
-            note(
-                id.plugin,
-                "generation \(id.number) still had \(sessions) sessions after \(limits.drainNs / 1_000_000_000) s; "
-                    + "they fail over", .warning)
-            actions.append(.expire(id))
-        }
-    }
-
-    private mutating func destroyed(_ id: GenerationID, at now: UInt64) {
-        guard let plugin = plugins[id.plugin] else { return }
-        if plugin.next?.id == id { return failed(id, nil, at: now) }
-        guard let index = plugin.old.firstIndex(where: { $0.id == id }) else { return }
-        let old = plugins[id.plugin]!.old.remove(at: index)
-        if let next = plugins[id.plugin]!.next, next.state == .waiting, plugins[id.plugin]!.current == nil,
-            !plugins[id.plugin]!.old.contains(where: \.facts.isExclusive)
-        {
-            return start(id.plugin, at: now)
-        }
-        note(id.plugin, "generation \(id.number), version \(old.facts.version), is over", .debug)
-        let file = plugins[id.plugin]!.file
-        if refusals[file]?.code == .tooManyGenerations { files[file, default: FileSettling()].noticed(.written, at: now) }
-        if file.isEmpty, plugins[id.plugin]!.living.isEmpty { plugins[id.plugin] = nil }
-    }
-
-    private mutating func crashed(_ sha256: String, _ what: String, _ quarantine: PluginRefusal?, at now: UInt64) {
-        guard let id = plugins.first(where: { $0.value.living.contains { $0.facts.sha256 == sha256 } })?.key else {
-            return
-        }
-        plugins[id]!.crashes += 1
-        note(id, what, .error)
-        guard let quarantine else { return }
-        refusals[plugins[id]!.file] = quarantine
-        if plugins[id]!.current?.facts.sha256 == sha256 { retire(id, "\(quarantine)", .error, at: now) }
-    }
-
     // MARK: Words
 
-    private mutating func note(_ plugin: String, _ message: String, _ level: ProviderLogLine.Level = .info) {
+    mutating func note(_ plugin: String, _ message: String, _ level: ProviderLogLine.Level = .info) {
         // The end of an old generation is no news of the plugin.
         if level != .debug { plugins[plugin]?.lastEvent = message }
         actions.append(.log(ProviderLogLine(level, message, plugin: plugin)))
     }
 
-    private func set(_ generation: inout Generation, _ state: Generation.State, at now: UInt64) {
+    func set(_ generation: inout Generation, _ state: Generation.State, at now: UInt64) {
         generation.state = state
         generation.sinceNs = now
     }

@@ -22,8 +22,8 @@ public protocol ProviderHouse: AnyObject, Sendable {
 /// What the host around decides of a plugin. The defaults are those of a host without conformance rules and without
 /// workers.
 public struct PluginSteps: Sendable {
-    /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded. Runs on the loading
-    /// thread and may take seconds. Nil when the plugin passes. That a foreign file can be opened at all is tried by
+    /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded. Runs on the
+    /// loading thread and may take seconds. Nil when the plugin passes. That a foreign file can be opened at all is tried by
     /// the loader itself, in a child (`PluginProbe`).
     public var prove: @Sendable (_ copy: String, _ manifest: Manifest) -> PluginRefusal?
     /// Where the plugin's code is to run.
