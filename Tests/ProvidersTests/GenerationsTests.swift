@@ -323,10 +323,13 @@ private let broken = PluginRefusal(.crashed, "a.so crashed", mend: "Do not use i
         #expect(bench.say(.observed(bench.id(1), sessions: 7, isDrained: false)).isEmpty)
         _ = bench.wait(ms: 7_200_000)
         #expect(bench.say(.observed(bench.id(1), sessions: 1, isDrained: false)).isEmpty)
+        #expect(!bench.machine.isHandingOver)
         #expect(bench.say(.observed(bench.id(1), sessions: 0, isDrained: false)) == [.drain(bench.id(1))])
+        #expect(bench.machine.isHandingOver)
         #expect(bench.say(.observed(bench.id(1), sessions: 0, isDrained: true)) == [.destroy(bench.id(1))])
         #expect(bench.say(.destroyed(bench.id(1))) == [.start(bench.id(2))])
         #expect(bench.say(.started(bench.id(2), nil)) == [.publish(bench.id(2))])
+        #expect(!bench.machine.isHandingOver)
         #expect(bench.current == "2.0" && bench.old.isEmpty)
     }
 

@@ -228,12 +228,14 @@ extension PluginFacts {
 extension PluginGenerations {
     /// Of files that are being used, or will be next.
     var wantedKeys: Set<String> {
-        Set(
-            plugins.values.flatMap { plugin in
-                [plugin.next].compactMap(\.self).filter { $0.state == .proving || $0.state == .preparing }
-                    .map(\.facts.key)
-                    + [plugin.wanted].compactMap(\.self).map(\.key)
-            })
+        var keys: Set<String> = []
+        for plugin in plugins.values {
+            if let next = plugin.next, next.state == .proving || next.state == .preparing {
+                keys.insert(next.facts.key)
+            }
+            if let wanted = plugin.wanted { keys.insert(wanted.key) }
+        }
+        return keys
     }
 }
 

@@ -43,6 +43,8 @@ public final class LivePlugins: Sendable {
     static let waitingMax = 16
     /// How often the sessions of a generation are counted that somebody waits for.
     static let observeNs: UInt64 = 200_000_000
+    /// The same while callers find no open port, which is at most `Limits.drainedNs`.
+    static let handingOverNs: UInt64 = 5_000_000
 
     let state: Mutex<State>
     let loader: PluginLoader
@@ -187,12 +189,14 @@ public final class LivePlugins: Sendable {
     fileprivate func run() {
         while true {
             let now = hostClockNs()
-            let (wakeAt, isWatched, isStopping) = state.withLock {
-                ($0.machine.wakeAt, !$0.machine.watched.isEmpty, $0.isStopping)
+            let (wakeAt, observeNs, isStopping) = state.withLock { state -> (UInt64?, UInt64?, Bool) in
+                let machine = state.machine
+                let period = machine.isHandingOver ? Self.handingOverNs : Self.observeNs
+                return (machine.wakeAt, machine.watched.isEmpty ? nil : period, state.isStopping)
             }
             if isStopping { break }
             var due = wakeAt
-            if isWatched { due = min(due ?? .max, now + Self.observeNs) }
+            if let observeNs { due = min(due ?? .max, now + observeNs) }
             var polled = [
                 pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
                 // A negative descriptor is skipped.

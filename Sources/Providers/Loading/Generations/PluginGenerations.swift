@@ -147,6 +147,11 @@ public struct PluginGenerations: Sendable {
         }
     }
 
+    /// True while a port is free and a new version waits for it: then every millisecond counts.
+    public var isHandingOver: Bool {
+        plugins.values.contains { $0.handedOver != nil && $0.next?.state == .waiting && $0.current == nil }
+    }
+
     /// True when nothing is under way but the end of old calls.
     public var isSettled: Bool {
         files.values.allSatisfy(\.isSettled)

@@ -23,8 +23,8 @@ public protocol ProviderHouse: AnyObject, Sendable {
 /// workers.
 public struct PluginSteps: Sendable {
     /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded. Runs on the
-    /// loading thread and may take seconds. Nil when the plugin passes. That a foreign file can be opened at all is tried by
-    /// the loader itself, in a child (`PluginProbe`).
+    /// loading thread and may take seconds. Nil when the plugin passes. That a foreign file can be opened at all is
+    /// tried by the loader itself, in a child (`PluginProbe`).
     public var prove: @Sendable (_ copy: String, _ manifest: Manifest) -> PluginRefusal?
     /// Where the plugin's code is to run.
     public var isolation: @Sendable (_ manifest: Manifest, _ isShipped: Bool) -> Manifest.Isolation
