@@ -98,6 +98,7 @@ let package = Package(
         // The contract, and the C that Swift cannot do without.
         .target(name: "PluginABI"),
         .target(name: "CPlatform"),
+        .target(name: "CConformance"),
         cLibrary("Cltdl", package: "libltdl-dev"),
         cLibrary("Ccurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         cLibrary("Clws", pkgConfig: "libwebsockets", package: "libwebsockets-dev"),
@@ -111,10 +112,14 @@ let package = Package(
         module("Calls", ["Media"]),
         module("Providers", ["PluginABI", "CPlatform", "Cltdl", "Calls", "JSON"]),
         module("HostServices", ["Providers", "PluginABI", "CPlatform", "Ccurl", "Clws", "Media", "JSON"]),
+        module("Conformance", ["Providers", "PluginABI", "CPlatform", "CConformance", "JSON"]),
         module("Control", ["Providers", "HostServices", "Calls", "Media", "JSON"]),
         .executableTarget(
             name: "Host",
-            dependencies: ["Control", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI", "JSON"],
+            dependencies: [
+                "Control", "Conformance", "Providers", "HostServices", "Calls", "Media", "CPlatform", "PluginABI",
+                "JSON",
+            ],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
 
         // Benchmarks of the modules above (each folder has a `run.py`).
@@ -137,7 +142,14 @@ let package = Package(
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"),
+        tests("JSON"), tests("Host"), tests("Conformance", ["CConformance", "Providers", "JSON"]),
+        // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
+        .executableTarget(
+            name: "CConformanceChild", dependencies: ["CConformance"], path: "Tests/CConformanceChild",
+            linkerSettings: [linkWithLLD]),
+        .testTarget(
+            name: "CConformanceTests", dependencies: ["CConformance", "CConformanceChild"],
+            swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .testTarget(
             name: "DetectionTests", dependencies: ["Providers", "PluginABI"],
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),

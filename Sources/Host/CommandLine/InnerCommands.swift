@@ -1,6 +1,7 @@
 // Commands that vchost and its scripts give to vchost; a person needs none of them, and they are in no help text.
 
 import Calls
+import Conformance
 import Providers
 
 enum InnerCommands {
@@ -10,6 +11,9 @@ enum InnerCommands {
         case ("__probe", let path?):
             // Opens a foreign library in a process that may die of it.
             PluginProbe.child(path: path)
+        case ("__conform", nil):
+            // Serves one rule of `vchost conform` in a process that may die of it.
+            ConformProbe.main()
         case ("__clips", let language?):
             // The sentences to render beforehand, NAME<tab>TEXT.
             let texts = Language.named(language).clipTexts

@@ -27,6 +27,8 @@ public struct ELFFile: Sendable {
     /// A row of the program header table.
     public struct Segment: Sendable {
         public let type: UInt32
+        /// PF_X 1, PF_W 2, PF_R 4.
+        public let flags: UInt32
         public let offset: UInt64
         public let address: UInt64
         public let fileSize: UInt64
@@ -133,9 +135,9 @@ public struct ELFFile: Sendable {
         var segments: [Segment] = []
         for row in stride(from: table.lowerBound, to: table.upperBound, by: 56) {
             let segment = Segment(
-                type: try reader.u32(row), offset: try reader.u64(row + 8), address: try reader.u64(row + 16),
-                fileSize: try reader.u64(row + 32), memorySize: try reader.u64(row + 40),
-                alignment: try reader.u64(row + 48))
+                type: try reader.u32(row), flags: try reader.u32(row + 4), offset: try reader.u64(row + 8),
+                address: try reader.u64(row + 16), fileSize: try reader.u64(row + 32),
+                memorySize: try reader.u64(row + 40), alignment: try reader.u64(row + 48))
             if segment.type == 1 {  // PT_LOAD: what the loader maps must be there
                 _ = try reader.range(segment.offset, segment.fileSize, "a segment")
                 guard segment.memorySize >= segment.fileSize else {

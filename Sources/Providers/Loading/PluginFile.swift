@@ -3,17 +3,17 @@
 
 import Glibc
 
-struct PluginFile: Sendable {
+package struct PluginFile: Sendable {
     /// Larger than any library; a model belongs into a file of its own.
-    static let bytesMax = 512 << 20
+    package static let bytesMax = 512 << 20
 
-    let name: String
-    let path: String
-    let bytes: [UInt8]
-    let sha256: String
+    package let name: String
+    package let path: String
+    package let bytes: [UInt8]
+    package let sha256: String
 
     /// Checks the directory and the file, and reads it.
-    init(directory: String, name: String) throws(PluginRefusal) {
+    package init(directory: String, name: String) throws(PluginRefusal) {
         self.name = name
         path = directory + "/" + name
         var link = stat()
@@ -53,7 +53,7 @@ struct PluginFile: Sendable {
     }
 
     /// Refuses a directory into which others can put libraries: loading one is running it.
-    static func checkDirectory(_ directory: String) throws(PluginRefusal) {
+    package static func checkDirectory(_ directory: String) throws(PluginRefusal) {
         let directory = directory.isEmpty ? "/" : directory
         var status = stat()
         guard stat(directory, &status) == 0 else { throw unreadable(directory, errno) }
@@ -117,7 +117,7 @@ func readSmallFile(_ path: String) -> [UInt8]? {
 }
 
 /// A whole file of any sensible size, for `vchost plugins pack`.
-func readWholeFile(_ path: String) -> [UInt8]? {
+package func readWholeFile(_ path: String) -> [UInt8]? {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }

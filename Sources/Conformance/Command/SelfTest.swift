@@ -1,0 +1,148 @@
+// The proof of the rules: each finds the plugin that was broken for it, nothing else does, and good plugins pass.
+//
+// And the proof of the proof: with a rule's body left out, its own plugin must pass, and the judgement that was green
+// must become red. A rule whose masking changes nothing is no rule: the plugin fails for another reason, or the
+// judgement does not look.
+//
+// Rules that measure time run alone and for long, so each meets its own broken plugins and the good ones; with `full`
+// everything meets everything.
+
+import Providers
+
+/// Runs rules against a corpus.
+struct SelfTest: Sendable {
+    let corpus: Corpus
+    let rules: [Rule]
+    let settings: RunSettings
+    let peers: any PeerSource
+    var isFull = false
+    /// How often everything is run; all runs must give the same reports.
+    var repeats = 1
+
+    /// What came out.
+    struct Outcome: Sendable {
+        /// Sentences, with the plugin's file in front; empty: the rules are proven.
+        var problems: [String] = []
+        /// The results of the first run, by entry of the corpus.
+        var results: [[RuleResult]] = []
+        var probes = 0
+        var repeats = 0
+        /// Of those, how many had the first run's reports.
+        var identical = 0
+        var wallMs = 0.0
+    }
+
+    func run(_ progress: Runner.Progress = .init()) throws -> Outcome {
+        var outcome = Outcome()
+        let began = runnerClockNs()
+        defer { outcome.wallMs = Double(runnerClockNs() - began) / 1e6 }
+        var subjects: [Subject] = []
+        var entries: [Corpus.Entry] = []
+        for entry in corpus.entries {
+            do throws(SubjectProblem) {
+                subjects.append(try Subject(file: corpus.directory + "/" + entry.file))
+                entries.append(entry)
+            } catch {
+                outcome.problems.append("\(entry.file): \(error)")
+            }
+        }
+        outcome.problems += coverage()
+
+        let first = try runAll(subjects, entries, masked: [], progress)
+        outcome.results = first.map(\.results)
+        outcome.probes = first.reduce(0) { $0 + $1.results.count }
+        for (entry, report) in zip(entries, first) {
+            outcome.problems += CorpusJudgement(entry: entry).problems(report.results).map { "\(entry.file): \($0)" }
+        }
+        outcome.problems += try mutations(subjects, entries, first, progress)
+
+        outcome.repeats = repeats
+        outcome.identical = 1
+        for number in 1..<max(1, repeats) {
+            let again = try runAll(subjects, entries, masked: [], progress)
+            let different = zip(entries, zip(first, again)).filter { $1.0.fingerprint != $1.1.fingerprint }
+            if different.isEmpty { outcome.identical += 1 }
+            for (entry, (one, other)) in different {
+                let rules = zip(one.results, other.results)
+                    .filter { $0.clock == .virtual && $0.comparable != $1.comparable }
+                    .map { "\($0.message.isEmpty ? "pass" : $0.message) / \($1.message)" }
+                outcome.problems.append(
+                    "\(entry.file): run \(number + 1) differs: \(rules.joined(separator: ", "))")
+            }
+        }
+        return outcome
+    }
+
+    // MARK: Steps
+
+    /// Every rule needs a plugin that breaks it, and every plugin a rule that is there.
+    private func coverage() -> [String] {
+        let broken = Set(corpus.entries.compactMap(\.rule))
+        let known = Set(rules.map(\.id))
+        return rules.filter { !broken.contains($0.id) }.map { "\($0.id) has no plugin that breaks it" }
+            + broken.subtracting(known).sorted().map { "there is no rule \($0), for which the corpus has a plugin" }
+    }
+
+    private func runAll(
+        _ subjects: [Subject], _ entries: [Corpus.Entry], masked: Set<String>, _ progress: Runner.Progress
+    ) throws -> [Report] {
+        // By path, because a selection sees the plugin and not its place in the list.
+        let ownRules = ownRules(subjects, entries)
+        let isFull = isFull
+        return try Runner(settings(masking: masked), peers: peers).run(
+            subjects, rules: rules,
+            selection: Runner.Selection { rule, subject, _ in
+                if isFull || rule.clock == .virtual { return true }
+                let own = ownRules[subject.path] ?? []
+                return own.isEmpty || own.contains(rule.id)
+            }, progress: progress)
+    }
+
+    /// Each rule, with its body left out, against its own plugins; with `full` against all.
+    private func mutations(
+        _ subjects: [Subject], _ entries: [Corpus.Entry], _ first: [Report], _ progress: Runner.Progress
+    ) throws -> [String] {
+        let ownRules = ownRules(subjects, entries)
+        let isFull = isFull
+        let masked = try Runner(settings(masking: Set(rules.map(\.id))), peers: peers).run(
+            subjects, rules: rules,
+            selection: Runner.Selection { rule, subject, _ in
+                isFull || ownRules[subject.path]?.contains(rule.id) == true
+            }, progress: progress)
+        var problems: [String] = []
+        for (entry, (report, without)) in zip(entries, zip(first, masked)) {
+            for result in without.results where result.status.isBreach {
+                problems.append(
+                    "\(entry.file): \(result.rule) fails with its body left out, so something else fails: "
+                        + result.message)
+            }
+            guard let rule = entry.rule else { continue }
+            let judgement = CorpusJudgement(entry: entry)
+            // What was red before proves nothing by being red again.
+            guard judgement.problems(report.results).isEmpty else { continue }
+            let mutated = report.results.map { result in
+                guard result.rule == rule else { return result }
+                return without.results.first { $0.rule == rule && $0.provider == result.provider } ?? result
+            }
+            if judgement.problems(mutated).isEmpty {
+                problems.append("\(entry.file): with \(rule) masked the self-test stays green")
+            }
+        }
+        return problems
+    }
+
+    private func ownRules(_ subjects: [Subject], _ entries: [Corpus.Entry]) -> [String: Set<String>] {
+        var own: [String: Set<String>] = [:]
+        for (subject, entry) in zip(subjects, entries) {
+            if let rule = entry.rule { own[subject.path, default: []].insert(rule) }
+        }
+        return own
+    }
+
+    private func settings(masking masked: Set<String>) -> RunSettings {
+        var settings = settings
+        settings.level = .resilient
+        settings.masked = masked
+        return settings
+    }
+}
