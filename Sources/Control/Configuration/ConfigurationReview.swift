@@ -116,12 +116,14 @@ public struct ConfigurationReview: Sendable {
     private func judge(_ problem: SettingProblem, absent section: String, _ isQuarantined: Bool) -> SettingProblem {
         let works = Set(providers.map(\.name))
         let kind = String(section.prefix { $0 != "." })
+        // Nothing stands in for a telephony plugin, and no profile names one.
+        guard kind != "telephony" else { return problem }
         let isNeeded = configuration.sections(of: "profile").contains { profile in
             let chain = configuration.list(profile.name, kind)
             return chain.contains(section) && !chain.contains(where: works.contains)
         }
-        // Without a detector or a judge of turns the built-in ones work; a telephony plugin has no stand-in.
-        guard kind != "telephony", !isNeeded || isQuarantined || ["vad", "turn"].contains(kind) else { return problem }
+        // Without a detector or a judge of turns the built-in ones work.
+        guard !isNeeded || isQuarantined || ["vad", "turn"].contains(kind) else { return problem }
         return SettingProblem(
             .warning, problem.source, "\(problem.message); its profiles go on with their others until it is there")
     }
