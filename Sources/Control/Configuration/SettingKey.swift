@@ -81,6 +81,9 @@ extension SettingKey {
         SettingKey("default_profile", .text, "", "The profile for calls that no `match` takes; else the first."),
         SettingKey("plugin_cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
         SettingKey("events_socket", .path, "", "A Unix socket that tells of calls, one JSON object a line."),
+        SettingKey("control_socket", .path, "", "A Unix socket for `vchost plugins list|reload|pardon --host`."),
+        SettingKey("state", .path, "", "What is remembered of plugins; else $STATE_DIRECTORY, $XDG_STATE_HOME/vchost."),
+        SettingKey("drain_timeout_s", .integer(1...86_400), "3600", "How long an old version of a plugin may serve."),
         SettingKey("clips", .path, "", "Rendered sentences, LANGUAGE/NAME.wav; tones for those missing."),
         SettingKey("recordings", .path, "", "A directory for two-sided recordings of all calls; none when empty."),
     ]

@@ -21,9 +21,10 @@ final class HostRuntime: Sendable {
     private let loop: CallLoop
     private let pump: FramePump
     private let engine: MediaEngine
-    private let providers: [String: ProviderInstance]
-    private let telephony: [TelephonyProvider]
+    private let house: PluginHouse
+    private let plugins: LivePlugins
     private let events: EventSocket?
+    private let control: ControlSocket?
 
     /// Starts a host. Throws what keeps it from starting at all.
     init(_ sources: ConfigurationSources) throws {
@@ -49,7 +50,13 @@ final class HostRuntime: Sendable {
         }.install()
 
         let log = ProviderLogger(logger)
-        let review = try sources.review(log: log)
+        // Before the directory is read, so that what changes meanwhile is seen.
+        let watch = DirectoryWatch(directory: sources.pluginsDirectory)
+        let quarantine = Quarantine(directory: sources.stateDirectory, hostVersion: VCHost.version, log: log)
+        let loader = try sources.loader(quarantine: quarantine, log: log)
+        let registry = sources.registry(loader: loader, log: log)
+        let review = ConfigurationReview(
+            sources.configuration, registry: registry, environment: sources.environment)
         for problem in review.problems {
             problem.severity == .error ? logger.error("\(problem)") : logger.warning("\(problem)")
         }
@@ -57,30 +64,23 @@ final class HostRuntime: Sendable {
             throw SettingsError(.invalid, "the configuration has errors; `vchost config check` lists them")
         }
 
-        services.secrets.replace(Self.secrets(review, configuration))
         WorkerOptions.current = Self.workers(review, configuration)
-        let started = ProviderStart(review.providers, log: log)
-        let providers = started.running
-        self.providers = providers
-        for (name, failure) in started.failures {
+        let house = PluginHouse(sources, services: services)
+        self.house = house
+        house.knowSecrets(of: review.providers.map(\.plugin))
+        let started = ProviderStart(review.providers, house: house, log: log)
+        for (name, _, failure) in started.failures {
             logger.error("did not start: \(failure.message)", of: LogSubject(name: name))
         }
 
-        var detectors: [String: VoiceActivityProvider] = [:]
-        for (name, instance) in providers where instance.kind == .voiceActivity {
-            do throws(ProviderFailure) {
-                detectors[name] = try VoiceActivityProvider(instance)
-            } catch {
-                logger.error(error.message, of: LogSubject(name: name))
-            }
-        }
         let profiles = configuration.sections(of: "profile").map { CallProfile($0, in: configuration) }
         let byName = Dictionary(profiles.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let sessions = ProviderSessions(
             chains: { call in
-                byName[call.profile]?.chains ?? ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
+                byName[call.profile]?.chains.available(in: house.running)
+                    ?? ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
             },
-            instance: { providers[$0] },
+            instance: { house.running[$0] },
             settings: { _, call in
                 var settings = SessionSettings()
                 settings.language = byName[call.profile]?.policy.language.tag ?? ""
@@ -98,30 +98,59 @@ final class HostRuntime: Sendable {
         let events = socketPath.isEmpty ? nil : try EventSocket(path: socketPath)
         self.events = events
         desk = CallDesk(
-            loop: loop, pump: pump, detection: try DetectionDesk(detectors, logger: logger), sessions: sessions,
+            loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
             clips: clips, profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
-        telephony = started.startTelephony(log: log, logger: logger, desk: desk)
+        house.open(desk)
+        house.publish(started.running)
+        let telephony = started.startTelephony(house: house, log: log, logger: logger)
+        house.publish(telephony.running)
+        var limits = PluginGenerations.Limits()
+        limits.drainNs = UInt64(configuration.integer("vchost", "drain_timeout_s")) * 1_000_000_000
+        let plugins = LivePlugins(
+            registry: registry, watch: watch, instances: house.running.all,
+            failures: started.failures + telephony.failures, loader: loader, house: house,
+            steps: PluginSteps(), quarantine: quarantine,
+            records: ConformanceRecords(directory: sources.stateDirectory), limits: limits, log: log)
+        self.plugins = plugins
+        let controlPath = configuration.text("vchost", "control_socket")
+        let control = controlPath.isEmpty ? nil : try ControlSocket(
+            path: controlPath, handler: PluginControl(plugins: plugins, version: VCHost.version).handle)
+        self.control = control
         // A host that nobody can call is no host; whoever started it should hear of that, and not the callers.
-        guard !telephony.isEmpty else {
+        guard !telephony.running.isEmpty else {
             throw SettingsError(.invalid, started.hasTelephony
                 ? "no telephony provider started; the lines above say why"
                 : "no [telephony.NAME] is configured: nobody could call")
         }
+        plugins.start()
+        try control?.appear()
         try events?.appear()
         logger.info(
-            "ready: \(providers.count + telephony.count) of \(review.providers.count) providers, "
+            "ready: \(house.running.all.count) of \(review.providers.count) providers, "
                 + "\(profiles.count) profiles")
+    }
+
+    /// Looks at the plugin directory again.
+    func reload() {
+        logger.info("SIGHUP: looking at \(plugins.directory); the configuration is read at the start only")
+        plugins.reload()
     }
 
     /// Ends calls, then what they stood on. Returns when all is done or the time is over.
     func stop() {
+        control?.stop()
+        plugins.stop()
+        let telephony = house.telephony
         for provider in telephony { provider.instance.drain() }
         if !desk.close(timeoutMs: 3_000) { logger.warning("\(desk.callCount) calls did not end in 3 s") }
         loop.stop()
         for provider in telephony { _ = provider.instance.waitUntilDrained(timeoutMs: 1_000) }
-        for instance in telephony.map(\.instance) + Array(providers.values) { instance.destroy() }
+        for instance in plugins.instances where instance.state != .destroyed {
+            if instance.sessionCount == 0 { house.willDestroy(instance) }
+            instance.destroy()
+        }
         pump.stop()
         engine.stop()
         events?.stop()
@@ -139,18 +168,6 @@ final class HostRuntime: Sendable {
             level: Logger.Level.allCases.first { $0.name == level } ?? .info,
             format: configuration.text("vchost", "log_format") == "json" ? .json : .human)
         return services
-    }
-
-    /// Where each secret that a plugin may ask for is to be found.
-    private static func secrets(
-        _ review: ConfigurationReview, _ configuration: Configuration
-    ) -> [String: SecretReference] {
-        var references: [String: SecretReference] = [:]
-        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
-            // The review has refused what cannot be parsed and is needed.
-            references[name] = try? SecretReference(parsing: configuration.secretReference(name))
-        }
-        return references
     }
 
     private static func workers(_ review: ConfigurationReview, _ configuration: Configuration) -> WorkerOptions {

@@ -20,23 +20,31 @@ import Synchronization
 public final class PluginLoader: Sendable {
     public let store: PluginStore
     private let probe: PluginProbe
+    private let quarantine: Quarantine?
     private let log: any ProviderLog
 
     /// - Parameters:
     ///   - cacheDirectory: of the copies; nil for `PluginStore.defaultDirectory`.
     ///   - probe: how to try out a foreign library.
-    public init(cacheDirectory: String? = nil, probe: PluginProbe = .host, log: any ProviderLog) throws(PluginRefusal) {
+    ///   - quarantine: files that crashed too often; they are not opened.
+    public init(
+        cacheDirectory: String? = nil, probe: PluginProbe = .host, quarantine: Quarantine? = nil, log: any ProviderLog
+    ) throws(PluginRefusal) {
         store = try PluginStore(directory: cacheDirectory)
         self.probe = probe
+        self.quarantine = quarantine
         self.log = log
     }
 
     /// What is known of a file without running it.
-    struct Candidate {
+    public struct Candidate: Sendable {
         let file: PluginFile
-        let manifest: Manifest
+        public let manifest: Manifest
         let sidecar: Sidecar
-        let isShipped: Bool
+        /// Whether the build listed this very file as its own.
+        public let isShipped: Bool
+
+        public var sha256: String { file.sha256 }
     }
 
     /// Reads a file and everything that it says about itself.
@@ -88,6 +96,7 @@ public final class PluginLoader: Sendable {
     /// Makes a plugin of a file: of one that the build made by opening it, of any other by letting a child open it.
     func load(_ candidate: Candidate) throws(PluginRefusal) -> LoadedPlugin {
         let file = candidate.file
+        if let refusal = quarantine?.refusal(of: file.sha256, file: file.name) { throw refusal }
         let copy = try store.copy(of: file)
         let description: ModuleDescription
         if candidate.isShipped {

@@ -26,6 +26,8 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin was given.
     public let configuration: JSONValue
     public let faults: PluginFaults
+    /// What the plugin has used up for this provider.
+    public let account = CallAccount()
     let slowCalls: SlowCalls
     public let limits: SessionLimits
     let log: any ProviderLog
@@ -84,7 +86,8 @@ public final class ProviderInstance: @unchecked Sendable {
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
         // A call that waits for a worker waits for the scheduler twice; what the plugin itself takes is measured there.
         slowCalls = SlowCalls(
-            faults: faults, limitMs: isolation == .worker ? limits.slowWorkerCallMs : limits.slowCallMs)
+            faults: faults, account: account,
+            limitMs: isolation == .worker ? limits.slowWorkerCallMs : limits.slowCallMs)
         let link = Link()
         self.link = link
         link.object = PluginObject(
@@ -122,7 +125,7 @@ public final class ProviderInstance: @unchecked Sendable {
                 var request = vc_create(
                     size: sizeOnTheLine(vc_create.self), reserved: 0, provider: object.handle, name: name,
                     config: config)
-                let creating = SlowCalls(faults: faults, limitMs: slowCreateMs)
+                let creating = SlowCalls(faults: faults, account: account, limitMs: slowCreateMs)
                 return object.control {
                     creating.watch("create", call: "") { _ in table.create!(&request, &theirs, &error) }
                 }
@@ -216,6 +219,11 @@ public final class ProviderInstance: @unchecked Sendable {
             ?? false
     }
 
+    /// Ends what its sessions do for their calls, which fail over. The sessions close as ever.
+    public func giveUpSessions(_ failure: ProviderFailure) {
+        for session in PluginSession.living(of: self) { session.lose(failure) }
+    }
+
     /// Frees the provider. False, and nothing happens, while sessions are open. With zombies its memory is kept too.
     @discardableResult
     public func destroy() -> Bool {
@@ -236,6 +244,7 @@ public final class ProviderInstance: @unchecked Sendable {
     // MARK: Events
 
     private func receive(_ event: UnsafePointer<vc_event>) -> vc_status {
+        account.emitted()
         switch PluginGuard.check(event, kind: kind, of: object, faults: faults) {
         case .ignore: return vc_status(VC_OK)
         case .refuse(let status): return status
