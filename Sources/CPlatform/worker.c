@@ -46,9 +46,9 @@ int vch_memory_file(const char *name, uint64_t bytes) {
 
 // MARK: The guardian
 
-static void say(int life, const char *what, int first, int second) {
-    char line[64];
-    int length = snprintf(line, sizeof line, "%s %d %d\n", what, first, second);
+static void say(int life, const char *what, int first, int second, long third) {
+    char line[96];
+    int length = snprintf(line, sizeof line, "%s %d %d %ld\n", what, first, second, third);
     // Whoever does not read it is gone; there is nobody to tell.
     (void)!write(life, line, (size_t)length);
 }
@@ -109,27 +109,31 @@ static _Noreturn void guard(int life, pid_t worker, int children) {
     int null = open("/dev/null", O_RDWR);
     for (int file = 0; file < 3; file++) dup2(null, file);
     close_all_but(life, children);
-    say(life, "started", worker, 0);
+    say(life, "started", worker, 0, 0);
     int status = 0, is_over = 0;
+    struct rusage used = {0};
     while (!is_over) {
         struct pollfd waiting[2] = {{.fd = children, .events = POLLIN}, {.fd = life, .events = POLLIN | POLLRDHUP}};
         if (poll(waiting, 2, -1) < 0 && errno != EINTR) break;
         struct signalfd_siginfo which;
         while (read(children, &which, sizeof which) == (ssize_t)sizeof which) {}
         int one;
-        for (pid_t reaped; (reaped = waitpid(-1, &one, WNOHANG)) > 0;) {
+        struct rusage its;
+        for (pid_t reaped; (reaped = wait4(-1, &one, WNOHANG, &its)) > 0;) {
             if (reaped != worker) continue;
             status = one;
+            used = its;
             is_over = 1;
         }
         if (!is_over && waiting[1].revents != 0) {
             kill(worker, SIGKILL);
-            waitpid(worker, &status, 0);
+            wait4(worker, &status, 0, &used);
             is_over = 1;
         }
     }
     kill(-worker, SIGKILL);
-    say(life, "ended", WIFSIGNALED(status) ? WTERMSIG(status) : 0, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+    say(life, "ended", WIFSIGNALED(status) ? WTERMSIG(status) : 0, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+        used.ru_maxrss);
     end_descendants();
     _exit(0);
 }
@@ -174,6 +178,10 @@ void vch_limit_this_process(uint64_t address_bytes, uint64_t files) {
 }
 
 void vch_close_from(int first) { close_range((unsigned)first, UINT_MAX, 0); }
+
+int vch_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
 
 int vch_process_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 

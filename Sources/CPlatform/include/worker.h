@@ -2,6 +2,7 @@
 #ifndef CPLATFORM_WORKER_H
 #define CPLATFORM_WORKER_H
 
+#include <spawn.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -47,7 +48,7 @@ int vch_memory_file(const char *_Nonnull name, uint64_t bytes);
 /// Splits the process in two, and returns in the worker. The other one stays behind as its guardian, with one thread
 /// and nothing to do but wait: when the worker ends, or the host does, or it is told to, it ends the worker's process
 /// group and then every descendant, those included that left the group with setsid. `life` is its line to the host:
-/// "started PID", then "ended SIGNAL CODE"; the host's end of it is the host's life.
+/// "started PID 0 0", then "ended SIGNAL CODE KIB", the most memory that the worker had at a time; the host's end of it is the host's life.
 ///
 /// To be called before the process has a second thread. Returns 0, or the errno of what failed.
 int vch_guard(int life);
@@ -57,6 +58,10 @@ void vch_limit_this_process(uint64_t address_bytes, uint64_t files);
 
 /// Closes what the host had open and did not mean to hand on: `first` and all descriptors above.
 void vch_close_from(int first);
+
+/// Has a child that is about to be spawned close `first` and all descriptors above: libraries open some that an exec
+/// does not close.
+int vch_spawn_close_from(posix_spawn_file_actions_t *_Nonnull actions, int first);
 
 /// A descriptor that stands for a process, and not for whoever has its number later. -1 when it is gone.
 int vch_process_open(pid_t process);

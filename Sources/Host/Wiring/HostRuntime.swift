@@ -65,6 +65,8 @@ final class HostRuntime: Sendable {
         }
 
         WorkerOptions.current = Self.workers(review, configuration)
+        let crashes = WorkerCrashes(quarantine: quarantine, logger: logger)
+        crashes.listen()
         let house = PluginHouse(sources, services: services)
         self.house = house
         house.knowSecrets(of: review.providers.map(\.plugin))
@@ -111,9 +113,10 @@ final class HostRuntime: Sendable {
         let plugins = LivePlugins(
             registry: registry, watch: watch, instances: house.running.all,
             failures: started.failures + telephony.failures, loader: loader, house: house,
-            steps: PluginSteps(), quarantine: quarantine,
+            steps: house.steps, quarantine: quarantine,
             records: ConformanceRecords(directory: sources.stateDirectory), limits: limits, log: log)
         self.plugins = plugins
+        crashes.tell(plugins)
         let controlPath = configuration.text("vchost", "control_socket")
         let control = controlPath.isEmpty ? nil : try ControlSocket(
             path: controlPath, handler: PluginControl(plugins: plugins, version: VCHost.version).handle)

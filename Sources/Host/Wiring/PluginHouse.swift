@@ -23,6 +23,7 @@ final class PluginHouse: ProviderHouse {
     let running = RunningProviders()
     private let configuration: Configuration
     private let environment: [String: String]
+    private let directory: String
     private let services: HostServices
     private let logger: Logger
     private let state = Mutex(State())
@@ -30,6 +31,7 @@ final class PluginHouse: ProviderHouse {
     init(_ sources: ConfigurationSources, services: HostServices) {
         configuration = sources.configuration
         environment = sources.environment
+        directory = sources.pluginsDirectory
         self.services = services
         logger = services.logger
     }
@@ -62,6 +64,16 @@ final class PluginHouse: ProviderHouse {
     }
 
     // MARK: ProviderHouse
+
+    /// What is decided of a file before any of it is used.
+    var steps: PluginSteps {
+        let proof = SmokeProof(configuration: configuration, directory: directory)
+        return PluginSteps(
+            prove: { copy, file, manifest in proof.refusal(of: copy, file: file, manifest) },
+            isolation: { [configuration] file, manifest, isShipped in
+                configuration.isolation(of: file, manifest, isShipped: isShipped)
+            })
+    }
 
     func sections(of plugin: LoadedPlugin, in registry: PluginRegistry) throws(PluginRefusal) -> [ProviderSection] {
         let review = ConfigurationReview(configuration, registry: registry, environment: environment)

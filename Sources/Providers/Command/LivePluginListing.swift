@@ -14,8 +14,8 @@ struct LivePluginListing {
         guard !rows.isEmpty else { return "the host has no plugins\n" }
         var lines = [
             [
-                "FILE", "STATE", "GEN", "KIND", "ID", "VERSION", "ISOLATION", "SESSIONS", "CRASHES", "CPU", "LEVEL",
-                "SHA256",
+                "FILE", "STATE", "GEN", "KIND", "ID", "VERSION", "ISOLATION", "SESSIONS", "CALLS", "CRASHES", "CPU",
+                "MEMORY", "LEVEL", "SHA256",
             ]
         ]
         for row in rows {
@@ -29,8 +29,10 @@ struct LivePluginListing {
             lines.append([
                 text("file"), text("state"), lives ? "\(number("generation"))" : "-",
                 kinds.isEmpty ? "-" : kinds.joined(separator: ","), text("id"), text("version"), text("isolation"),
-                lives ? "\(number("sessions"))" : "-", "\(number("crashes"))",
-                lives ? Self.seconds(number("cpuMs")) : "-", text("level"), String(text("sha256").prefix(12)),
+                lives ? "\(number("sessions"))" : "-", lives ? "\(number("calls"))" : "-", "\(number("crashes"))",
+                lives ? Self.seconds(number("cpuMs")) : "-",
+                number("memoryBytes") > 0 ? "\(number("memoryBytes") >> 20)M" : "-", text("level"),
+                String(text("sha256").prefix(12)),
             ])
         }
         var out = PluginListing.aligned(lines)

@@ -13,9 +13,10 @@ public struct ConformanceRecord: Sendable, Equatable {
     /// With which the run can be repeated.
     public var seed: String
 
-    public init(level: String, date: String, hostVersion: String, seed: String) {
+    /// - Parameter date: nil is now.
+    public init(level: String, date: String? = nil, hostVersion: String, seed: String) {
         self.level = level
-        self.date = date
+        self.date = date ?? isoTime(wallClockMs())
         self.hostVersion = hostVersion
         self.seed = seed
     }

@@ -36,7 +36,9 @@ public final class LoadedPlugin: Sendable {
     }
 
     /// Where its providers run unless the configuration says otherwise.
-    public var defaultIsolation: Manifest.Isolation { isShipped ? .inprocess : .worker }
+    public var defaultIsolation: Manifest.Isolation { Self.defaultIsolation(isShipped: isShipped) }
+
+    public static func defaultIsolation(isShipped: Bool) -> Manifest.Isolation { isShipped ? .inprocess : .worker }
 
     /// The table of a provider: the plugin's own, for which its code comes into this process, or one of a proxy.
     func table(

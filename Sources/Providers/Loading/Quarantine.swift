@@ -27,6 +27,8 @@ public struct CrashReport: Sendable, Equatable {
     public var breadcrumb: String
     /// As text, if there is one.
     public var backtrace: String
+    /// What is known beyond the signal: "it hung: speak did not return within 900 ms". Or empty.
+    public var reason: String
     /// Sessions that failed over because of it.
     public var sessions: Int
     /// Whoever restarts it has given it up: it is quarantined whatever the rule says.
@@ -36,7 +38,7 @@ public struct CrashReport: Sendable, Equatable {
 
     public init(
         sha256: String, plugin: String, version: String, provider: String = "", signal: String, breadcrumb: String = "",
-        backtrace: String = "", sessions: Int = 0, isTooMany: Bool = false,
+        backtrace: String = "", reason: String = "", sessions: Int = 0, isTooMany: Bool = false,
         atMs: Int64? = nil
     ) {
         self.sha256 = sha256
@@ -46,15 +48,22 @@ public struct CrashReport: Sendable, Equatable {
         self.signal = signal
         self.breadcrumb = breadcrumb
         self.backtrace = backtrace
+        self.reason = reason
         self.sessions = sessions
         self.isTooMany = isTooMany
         self.atMs = atMs ?? wallClockMs()
     }
 
-    /// "crashed (SIGSEGV in speak)".
+    /// "crashed (SIGSEGV in speak)", "hung (speak did not return within 900 ms, session of call x)".
     public var summary: String {
         let place = breadcrumb.isEmpty ? "" : breadcrumb == "between calls" ? " between calls" : " in \(breadcrumb)"
-        return "crashed (\(signal)\(place))"
+        switch signal {
+        case "hung": return "hung (\(reason.text(after: "it hung: ").map(String.init) ?? reason);\(place))"
+        case "killed": return "was killed (\(reason);\(place))"
+        case "SIGKILL", "SIGTERM": return "was killed (\(signal)\(place)\(reason.isEmpty ? "" : "; " + reason))"
+        case _ where signal.hasPrefix("exit"): return "ended itself (\(signal)\(place))"
+        default: return "crashed (\(signal)\(place)\(reason.isEmpty ? "" : "; " + reason))"
+        }
     }
 }
 
@@ -228,7 +237,7 @@ extension Quarantine.Record {
                         "plugin": .string(crash.plugin), "version": .string(crash.version),
                         "provider": .string(crash.provider),
                         "signal": .string(crash.signal), "breadcrumb": .string(crash.breadcrumb),
-                        "backtrace": .string(crash.backtrace), "sessions": .integer(Int64(crash.sessions)),
+                        "backtrace": .string(crash.backtrace), "reason": .string(crash.reason), "sessions": .integer(Int64(crash.sessions)),
                     ]
                 }),
         ]
@@ -242,7 +251,7 @@ extension Quarantine.Record {
                 sha256: "", plugin: plugin, version: crash["version"]?.string ?? "",
                 provider: crash["provider"]?.string ?? "", signal: crash["signal"]?.string ?? "",
                 breadcrumb: crash["breadcrumb"]?.string ?? "",
-                backtrace: crash["backtrace"]?.string ?? "", sessions: Int(crash["sessions"]?.integer ?? 0),
+                backtrace: crash["backtrace"]?.string ?? "", reason: crash["reason"]?.string ?? "", sessions: Int(crash["sessions"]?.integer ?? 0),
                 atMs: atMs)
         }
         guard !crashes.isEmpty else { return nil }

@@ -45,6 +45,8 @@ public final class ProviderInstance: @unchecked Sendable {
     private let progress = Waiting(Progress())
     /// The plugin's pointer, from `create` on.
     private(set) var providerSelf: vc_self?
+    /// From `create` on, unless its code runs in this process.
+    private let workerLink = Mutex<Worker?>(nil)
 
     private struct Progress {
         var state = State.new
@@ -136,6 +138,10 @@ public final class ProviderInstance: @unchecked Sendable {
             throw failed(ProviderFailure(status: status, error: error, during: "create"))
         }
         providerSelf = theirs
+        if isolation == .worker, let theirs {
+            let proxy = Unmanaged<ProxyProvider>.fromOpaque(theirs).takeUnretainedValue()
+            workerLink.withLock { $0 = proxy.worker }
+        }
         progress.change { progress in
             progress.wasCreated = true
             if progress.state == .new { progress.state = .created }
@@ -157,8 +163,8 @@ public final class ProviderInstance: @unchecked Sendable {
 
     /// What its worker has used; nil in process.
     public var workerUsage: WorkerUsage? {
-        guard isolation == .worker, let providerSelf, state != .destroyed else { return nil }
-        return Unmanaged<ProxyProvider>.fromOpaque(providerSelf).takeUnretainedValue().worker.usage
+        guard state != .destroyed else { return nil }
+        return workerLink.withLock { $0 }?.usage
     }
 
     /// Begins to work, or has begun: READY may come later (`waitUntilReady`).

@@ -237,9 +237,11 @@ final class Worker: @unchecked Sendable {
         }
         if process.ending == .unknown { process.endStrays() }
         let crash = WorkerObituary(
-            words: words, ending: process.ending ?? .unknown, killedFor: killedFor, page: link.channel.page
+            words: words, ending: process.ending ?? .unknown, killedFor: killedFor,
+            memory: Self.memory(process.memoryKiB, of: plan.options.memoryBytes), page: link.channel.page
         ) { [link] in link.owns($0) ? HandleTable.shared.resolve($0) : nil }
         let message = "the worker of \(plan.name) ended: \(crash.sentence)"
+        let sessions = link.sessionCount
         let actions = state.withLock { state in
             state.process = nil
             state.link = nil
@@ -258,14 +260,24 @@ final class Worker: @unchecked Sendable {
         for case .report(let isTooMany) in actions where !wasAsked {
             state.withLock { $0.crashes += 1 }
             let backtrace = crash.backtrace(process.controlText)
-            let then = isTooMany ? "it is not started again: \(plan.options.crashesMax) crashes were too many" : ""
-            log(.error, [message, then].filter { !$0.isEmpty }.joined(separator: "; "))
-            WorkerReports.current.crashed(
-                WorkerCrash(
-                    plugin: plan.plugin, sha256: plan.sha256, provider: plan.name, signal: crash.signal,
-                    breadcrumb: crash.place, backtrace: backtrace, isTooMany: isTooMany))
+            if let report = WorkerReports.current.crashed {
+                report(
+                    WorkerCrash(
+                        plugin: plan.plugin, sha256: plan.sha256, provider: plan.name, signal: crash.signal,
+                        breadcrumb: crash.place, backtrace: backtrace, reason: crash.reason, sessions: sessions,
+                        isTooMany: isTooMany))
+            } else {
+                let then = isTooMany ? "; it is not started again: \(plan.options.crashesMax) crashes were too many" : ""
+                log(.error, message + then)
+            }
         }
         if let refusal { log(.error, "the worker of \(plan.name) did not start: \(refusal)") }
+    }
+
+    /// Said of a worker that came near its limit: then that is likely why it ended.
+    private static func memory(_ usedKiB: UInt64, of limitBytes: UInt64) -> String? {
+        guard limitBytes > 0, usedKiB << 10 > limitBytes / 2 else { return nil }
+        return "it had \(usedKiB >> 10) MiB of memory, and \(limitBytes >> 20) MiB of addresses are its limit"
     }
 
     private func write(_ bytes: [UInt8]) {

@@ -165,6 +165,9 @@ final class WorkerLink: WorkerLine, @unchecked Sendable {
     /// Whether `handle` is one of this worker's objects.
     func owns(_ handle: vc_handle) -> Bool { targets.withLock { $0[handle] != nil } }
 
+    /// Open sessions. The provider is an object too.
+    var sessionCount: Int { targets.withLock { $0.values.count { $0 is ProxySession } } }
+
     // MARK: Its end
 
     /// The process is gone: the reader takes what it still said, tells everybody, and ends.

@@ -27,14 +27,15 @@ struct WorkerObituary {
     let signal: String
     /// "push, session of call X".
     let place: String
-    private let reason: String?
+    /// Why we killed it, or what is known beyond the signal; empty when there is nothing.
+    let reason: String
 
     /// - Parameter object: the object behind a handle, if it is one of this worker's.
     init(
-        words: vch_last_words?, ending: WorkerProcess.Ending, killedFor: String?, page: WorkerPage,
-        object: (vc_handle) -> PluginObject?
+        words: vch_last_words?, ending: WorkerProcess.Ending, killedFor: String?, memory: String? = nil,
+        page: WorkerPage, object: (vc_handle) -> PluginObject?
     ) {
-        reason = killedFor
+        reason = killedFor ?? memory ?? ""
         if let killedFor {
             signal = killedFor.hasPrefix("it hung") ? "hung" : "killed"
         } else if let words, words.how == UInt32(VCH_ENDED_BY_EXIT) {
@@ -67,7 +68,7 @@ struct WorkerObituary {
     /// "SIGSEGV in push, session of call X".
     var sentence: String {
         let where_ = place == WorkerSlot.none.name ? place : "in \(place)"
-        return "\(signal) \(where_)" + (reason.map { " (\($0))" } ?? "")
+        return "\(signal) \(where_)" + (reason.isEmpty ? "" : " (\(reason))")
     }
 
     /// What followed the handshake on the control line.

@@ -39,6 +39,8 @@ final class WorkerProcess: @unchecked Sendable {
     private(set) var worker: pid_t = 0
     private var workerDescriptor: Int32 = -1
     private(set) var ending: Ending?
+    /// The most that it had at a time; known from its end on.
+    private(set) var memoryKiB: UInt64 = 0
     private var lifeText: [UInt8] = []
     private(set) var controlText: [UInt8] = []
     private var isReaped = false
@@ -146,12 +148,15 @@ final class WorkerProcess: @unchecked Sendable {
         lifeText += bytes
         for line in String(decoding: lifeText, as: UTF8.self).split(separator: "\n") {
             let words = line.split(separator: " ")
-            guard words.count == 3, let first = Int32(words[1]), let second = Int32(words[2]) else { continue }
+            guard words.count == 4, let first = Int32(words[1]), let second = Int32(words[2]) else { continue }
             if words[0] == "started", worker == 0 {
                 worker = first
                 workerDescriptor = vch_process_open(first)
             }
-            if words[0] == "ended" { ending = first != 0 ? .signal(first) : .exit(second) }
+            if words[0] == "ended" {
+                ending = first != 0 ? .signal(first) : .exit(second)
+                memoryKiB = UInt64(words[3]) ?? 0
+            }
         }
         if isEnd, ending == nil { ending = .unknown }
         return ending != nil

@@ -19,12 +19,16 @@ public struct WorkerCrash: Sendable, Equatable {
     public var breadcrumb: String
     /// Of the thread that crashed, a frame a line; empty when the kernel ended it.
     public var backtrace: String
+    /// Why it was killed, if it was us who did: "it hung: push did not return within 900 ms".
+    public var reason: String
+    /// Open sessions, which are lost.
+    public var sessions: Int
     /// The third crash in ten minutes: the worker is not started again, and the file should be quarantined.
     public var isTooMany: Bool
 
     public init(
         plugin: String, sha256: String, provider: String, signal: String, breadcrumb: String, backtrace: String,
-        isTooMany: Bool
+        reason: String = "", sessions: Int = 0, isTooMany: Bool
     ) {
         self.plugin = plugin
         self.sha256 = sha256
@@ -32,14 +36,17 @@ public struct WorkerCrash: Sendable, Equatable {
         self.signal = signal
         self.breadcrumb = breadcrumb
         self.backtrace = backtrace
+        self.reason = reason
+        self.sessions = sessions
         self.isTooMany = isTooMany
     }
 }
 
 /// What workers tell, and ask. Set once by the host before the first provider is created; tests set their own.
 public struct WorkerReports: Sendable {
-    /// Called for every crash, on the workers' own thread: hand on what takes long.
-    public var crashed: @Sendable (WorkerCrash) -> Void = { _ in }
+    /// Called for every crash, on the workers' own thread: hand on what takes long. Whoever is called says it in the
+    /// log; without anybody the worker does.
+    public var crashed: (@Sendable (WorkerCrash) -> Void)?
 
     /// Why a file may not run, as a sentence, or nil when it may. Asked before each start of a worker, the first
     /// included.

@@ -24,6 +24,9 @@ public struct LivePluginRow: Sendable, Equatable {
     public var calls: UInt64 = 0
     public var events: UInt64 = 0
     public var cpuMs: UInt64 = 0
+    /// Of its workers: resident bytes and process numbers. What runs in process has the host's.
+    public var memoryBytes: UInt64 = 0
+    public var processes: [Int] = []
     public var faults: UInt64 = 0
     /// Of `vchost conform`, or empty.
     public var level = ""
@@ -42,6 +45,8 @@ public struct LivePluginRow: Sendable, Equatable {
             "sections": .array(sections.map { .string($0) }), "sessions": .integer(Int64(sessions)),
             "crashes": .integer(Int64(crashes)), "calls": .integer(Int64(clamping: calls)),
             "events": .integer(Int64(clamping: events)), "cpuMs": .integer(Int64(clamping: cpuMs)),
+            "memoryBytes": .integer(Int64(clamping: memoryBytes)),
+            "processes": .array(processes.map { .integer(Int64($0)) }),
             "faults": .integer(Int64(clamping: faults)), "level": .string(level), "lastEvent": .string(lastEvent),
             "reason": .string(reason), "mend": .string(mend),
         ]
@@ -85,12 +90,17 @@ extension LivePlugins {
         guard let parts else { return row }
         row.kinds = parts.plugin.manifest.providers.map(\.kind)
         row.sections = parts.instances.map(\.name)
+        let isolations = Set(parts.instances.map(\.isolation.rawValue)).sorted()
+        if !isolations.isEmpty { row.isolation = isolations.joined(separator: "+") }
         for instance in parts.instances {
             row.sessions += instance.sessionCount
             row.calls += instance.account.calls
             row.events += instance.account.events
-            row.cpuMs += steps.workerCPUMs(instance) ?? instance.account.callbackMs
             row.faults += instance.faults.total
+            let usage = instance.workerUsage
+            row.cpuMs += usage.map { UInt64($0.cpuMs) } ?? instance.account.callbackMs
+            row.memoryBytes += usage.map { UInt64($0.residentBytes) } ?? 0
+            if let process = usage?.process, process > 0 { row.processes.append(process) }
         }
         return row
     }

@@ -45,7 +45,7 @@ extension LivePlugins {
     ) -> PluginFacts {
         PluginFacts(
             file: file, id: manifest.id, version: manifest.version, sha256: sha256,
-            settings: JSONValue.object(sidecar.settings).text, isolation: steps.isolation(manifest, isShipped),
+            settings: JSONValue.object(sidecar.settings).text, isolation: steps.isolation(file, manifest, isShipped),
             isExclusive: manifest.providers.contains { $0.knownKind == .telephony }, isShipped: isShipped)
     }
 
@@ -98,7 +98,7 @@ extension LivePlugins {
         do throws(PluginRefusal) {
             let candidate = try candidate(facts)
             let copy = try loader.store.copy(of: candidate.file)
-            post(.proven(id, steps.prove(copy, candidate.manifest)))
+            post(.proven(id, steps.prove(copy, facts.file, candidate.manifest)))
         } catch {
             post(.proven(id, error))
         }

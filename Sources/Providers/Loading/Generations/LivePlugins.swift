@@ -137,22 +137,17 @@ public final class LivePlugins: Sendable {
     /// Notes the death of a worker, and decides whether the file may be started again.
     @discardableResult
     public func crashed(_ report: CrashReport, restarted: Bool = true) -> Quarantine.Verdict {
-        var report = report
-        if report.sessions == 0 {
-            report.sessions = state.withLock { state in
-                state.parts.values.filter { $0.plugin.sha256 == report.sha256 }.flatMap(\.instances)
-                    .filter { report.provider.isEmpty || $0.name == report.provider }
-                    .reduce(0) { $0 + $1.sessionCount }
-            }
-        }
         let verdict = quarantine.record(report)
+        let provider = report.provider.isEmpty ? "" : "\(report.provider) "
         let sessions = "\(report.sessions) session\(report.sessions == 1 ? "" : "s") failed over"
         switch verdict {
         case .restart:
-            let what = "\(report.summary)\(restarted ? ", restarted" : ""), \(sessions)"
+            let what = "\(provider)\(report.summary)\(restarted ? ", is started again" : ""), \(sessions)"
             post(.crashed(sha256: report.sha256, what: what, quarantine: nil))
         case .quarantined(let refusal):
-            post(.crashed(sha256: report.sha256, what: "\(report.summary), \(sessions)", quarantine: refusal))
+            post(
+                .crashed(
+                    sha256: report.sha256, what: "\(provider)\(report.summary), \(sessions)", quarantine: refusal))
         }
         return verdict
     }

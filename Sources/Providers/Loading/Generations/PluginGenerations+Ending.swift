@@ -16,12 +16,17 @@ extension PluginGenerations {
     }
 
     mutating func retire(_ id: String, _ why: String, _ level: ProviderLogLine.Level = .info, at now: UInt64) {
-        guard var current = plugins[id]!.current else { return note(id, why, level) }
+        guard let current = withdrawCurrent(id, at: now) else { return note(id, why, level) }
+        note(id, "\(why); open sessions of version \(current.facts.version) go on to their end", level)
+    }
+
+    private mutating func withdrawCurrent(_ id: String, at now: UInt64) -> Generation? {
+        guard var current = plugins[id]!.current else { return nil }
         plugins[id]!.current = nil
         actions.append(.withdraw(current.id))
         set(&current, .retiring, at: now)
         plugins[id]!.old.append(current)
-        note(id, "\(why); open sessions of version \(current.facts.version) go on to their end", level)
+        return current
     }
 
     mutating func observed(_ id: GenerationID, _ sessions: Int, _ isDrained: Bool, at now: UInt64) {
@@ -79,9 +84,13 @@ extension PluginGenerations {
             return
         }
         plugins[id]!.crashes += 1
-        note(id, what, .error)
-        guard let quarantine else { return }
-        refusals[plugins[id]!.file] = quarantine
-        if plugins[id]!.current?.facts.sha256 == sha256 { retire(id, "\(quarantine)", .error, at: now) }
+        guard let quarantine else { return note(id, what, .error) }
+        let file = plugins[id]!.file
+        if !file.isEmpty { refusals[file] = quarantine }
+        // Its sessions are gone with its process, so nothing is said of those.
+        if plugins[id]!.current?.facts.sha256 == sha256 { _ = withdrawCurrent(id, at: now) }
+        note(
+            id, "\(what); \(CrashRule.crashesMax) crashes within \(CrashRule.windowMs / 60_000) minutes are too many, "
+                + "so \(file.isEmpty ? "it" : file) is in quarantine. \(quarantine.mend).", .error)
     }
 }

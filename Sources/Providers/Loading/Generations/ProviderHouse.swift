@@ -22,23 +22,19 @@ public protocol ProviderHouse: AnyObject, Sendable {
 /// What the host around decides of a plugin. The defaults are those of a host without conformance rules and without
 /// workers.
 public struct PluginSteps: Sendable {
-    /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded. Runs on the
-    /// loading thread and may take seconds. Nil when the plugin passes. That a foreign file can be opened at all is
-    /// tried by the loader itself, in a child (`PluginProbe`).
-    public var prove: @Sendable (_ copy: String, _ manifest: Manifest) -> PluginRefusal?
-    /// Where the plugin's code is to run.
-    public var isolation: @Sendable (_ manifest: Manifest, _ isShipped: Bool) -> Manifest.Isolation
-    /// What a provider's worker has used of the processor; nil for one in process.
-    public var workerCPUMs: @Sendable (ProviderInstance) -> UInt64?
+    /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded, `file` its name in
+    /// the plugin directory. Runs on the loading thread and may take seconds. Nil when the plugin passes. That a
+    /// foreign file can be opened at all is tried by the loader itself, in a child (`PluginProbe`).
+    public var prove: @Sendable (_ copy: String, _ file: String, _ manifest: Manifest) -> PluginRefusal?
+    /// Where the plugin's code is to run; in process if any of its providers is.
+    public var isolation: @Sendable (_ file: String, _ manifest: Manifest, _ isShipped: Bool) -> Manifest.Isolation
 
     public init(
-        prove: @escaping @Sendable (String, Manifest) -> PluginRefusal? = { _, _ in nil },
-        isolation: @escaping @Sendable (Manifest, Bool) -> Manifest.Isolation = { _, _ in .inprocess },
-        workerCPUMs: @escaping @Sendable (ProviderInstance) -> UInt64? = { _ in nil }
+        prove: @escaping @Sendable (String, String, Manifest) -> PluginRefusal? = { _, _, _ in nil },
+        isolation: @escaping @Sendable (String, Manifest, Bool) -> Manifest.Isolation = { _, _, _ in .inprocess }
     ) {
         self.prove = prove
         self.isolation = isolation
-        self.workerCPUMs = workerCPUMs
     }
 }
 
