@@ -187,7 +187,8 @@ import Testing
         } catch {
             #expect("\(error)".contains("is not started any more"))
         }
-        #expect(log.lines.contains { $0.message.hasSuffix("it is not started again: 3 crashes were too many") })
+        // Whoever hears of crashes says them; the worker does not say them again.
+        #expect(!log.lines.contains { $0.message.contains("SIGABRT") })
         #expect(instance.destroy())
     }
 
