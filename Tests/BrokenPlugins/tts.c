@@ -330,7 +330,11 @@ static void destroy_session(vc_self state) {
 }
 
 static const vc_session_ops session_ops = {
-    .size = BREAKS(VC_ABI_01) ? 8 : sizeof session_ops, .cancel = BREAKS(VC_ABI_02) ? NULL : cancel, .credit = credit, .close = close_session, .destroy = destroy_session};
+    .size = BREAKS(VC_ABI_01) ? 8 : sizeof session_ops,
+    .cancel = BREAKS(VC_ABI_02) ? NULL : cancel,
+    .credit = credit,
+    .close = close_session,
+    .destroy = destroy_session};
 static const vc_tts_ops tts_ops = {.size = sizeof tts_ops, .speak = speak};
 
 static void log_secret(void *context, vc_str secret) {

@@ -1,5 +1,5 @@
-// The vendors of a run: for each plugin the scripts beside it, for each probe a vendor of its own, which knows nothing of
-// the rule before.
+// The vendors of a run: for each plugin the scripts beside it, for each probe a vendor of its own, which knows nothing
+// of the rule before.
 
 import JSON
 import Providers
@@ -9,8 +9,8 @@ import Synchronization
 public final class VendorScripts: PeerSource {
     /// The folder of `--scripts`; nil: beside each plugin.
     private let directory: String?
-    /// Vendors that were prepared and whose probe was not begun, by the job's nonce: the ports of signalling stand in the
-    /// settings before the peer is asked for.
+    /// Vendors that were prepared and whose probe was not begun, by the job's nonce: the ports of signalling stand in
+    /// the settings before the peer is asked for.
     private let desks = Mutex<[String: VendorDesk]>([:])
 
     /// - Parameter directory: Where the scripts are, if not beside the plugin.

@@ -43,7 +43,8 @@ let memoryRules: [Rule] = [
             try provider.end()
         }),
     slope(
-        "VC-MEM-06", "Sessions leave no memory behind.", "heap bytes a session", limit: 512, needs: ["VC-MEM-07", "VC-MEM-09"],
+        "VC-MEM-06", "Sessions leave no memory behind.", "heap bytes a session", limit: 512,
+        needs: ["VC-MEM-07", "VC-MEM-09"],
         because: "A thousand calls a day with a kilobyte each is a restart a month.",
         passing: "destroy(self) { free(self->text); free(self); }",
         failing: "destroy(self) { free(self); }",
@@ -105,7 +106,8 @@ private func guarded(
 
 /// A rule about what is kept for each session.
 private func slope(
-    _ id: String, _ sentence: String, _ unit: String, limit: Int, needs: [String] = [], because: String, passing: String, failing: String,
+    _ id: String, _ sentence: String, _ unit: String, limit: Int, needs: [String] = [], because: String,
+    passing: String, failing: String,
     each: @escaping @Sendable (BenchProvider) throws -> Void, measure: @escaping @Sendable () -> Int
 ) -> Rule {
     Rule(

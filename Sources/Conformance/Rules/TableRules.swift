@@ -85,7 +85,8 @@ let tableRules: [Rule] = [
         failing: ".head = {.size = sizeof(vc_event), …}        // and a body behind it",
         check: .probe { bench in
             for event in try eventsOfALife(bench) {
-                if let complaint = event.complaints.first(where: { $0.contains("size is") || $0.contains("reserved") }) {
+                let misshapen = event.complaints.first { $0.contains("size is") || $0.contains("reserved") }
+                if let complaint = misshapen {
                     throw Violation("emit(\(event.name))", expected: "a whole event", got: complaint)
                 }
             }
