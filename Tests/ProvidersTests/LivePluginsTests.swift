@@ -138,8 +138,8 @@ private final class SmallHouse: ProviderHouse {
     func notProven() throws {
         let proofs = Mutex<[String]>([])
         let live = try live(
-            steps: PluginSteps(prove: { copy, _, manifest in
-                proofs.withLock { $0.append("\(manifest.version) \(access(copy, R_OK))") }
+            steps: PluginSteps(prove: { plugin in
+                proofs.withLock { $0.append("\(plugin.manifest.version) \(access(plugin.copy, R_OK))") }
                 return PluginRefusal(.notProven, "it fails tts-emit-after-close", mend: "Tell its author")
             }))
         defer { live.stop() }

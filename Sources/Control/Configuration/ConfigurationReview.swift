@@ -17,7 +17,7 @@ public struct ConfigurationReview: Sendable {
     /// Errors of sections that a plugin was found for, by its id.
     private var objections: [String: [SettingProblem]] = [:]
     /// Sections whose plugin is not there, or was refused.
-    private var absent: [(section: String, problem: SettingProblem, isQuarantined: Bool)] = []
+    private var absent: [(section: String, problem: SettingProblem, isForbidden: Bool)] = []
     private let configuration: Configuration
     private let registry: PluginRegistry
 
@@ -30,8 +30,8 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
-        for (section, problem, isQuarantined) in absent {
-            problems.append(judge(problem, absent: section, isQuarantined))
+        for (section, problem, isForbidden) in absent {
+            problems.append(judge(problem, absent: section, isForbidden))
         }
         problems.sort { $0.source.place < $1.source.place }
     }
@@ -111,7 +111,7 @@ public struct ConfigurationReview: Sendable {
             absent.append(
                 (
                     section.name, SettingProblem(.error, named.source, "[\(section.name)] \(refusal)"),
-                    refusal.code == .quarantined
+                    [.quarantined, .notProven].contains(refusal.code)
                 ))
         } else {
             let names = registry.plugins.filter { $0.provider(kind) != nil }.map { Self.stem($0.path) }
@@ -128,8 +128,9 @@ public struct ConfigurationReview: Sendable {
     }
 
     /// A plugin may come later, or have been removed while the host ran: that is an error only where nothing stands in.
-    /// One that is in quarantine was there when the configuration was written, and must not keep the host down.
-    private func judge(_ problem: SettingProblem, absent section: String, _ isQuarantined: Bool) -> SettingProblem {
+    /// One that is in quarantine, or that a newer host finds fault with, was there when the configuration was written,
+    /// and must not keep the host down.
+    private func judge(_ problem: SettingProblem, absent section: String, _ isForbidden: Bool) -> SettingProblem {
         let works = Set(providers.map(\.name))
         let kind = String(section.prefix { $0 != "." })
         // Nothing stands in for a telephony plugin, and no profile names one.
@@ -139,7 +140,7 @@ public struct ConfigurationReview: Sendable {
             return chain.contains(section) && !chain.contains(where: works.contains)
         }
         // Without a detector or a judge of turns the built-in ones work.
-        guard !isNeeded || isQuarantined || ["vad", "turn"].contains(kind) else { return problem }
+        guard !isNeeded || isForbidden || ["vad", "turn"].contains(kind) else { return problem }
         return SettingProblem(
             .warning, problem.source, "\(problem.message); its profiles go on with their others until it is there")
     }

@@ -54,7 +54,10 @@ final class HostRuntime: Sendable {
         let watch = DirectoryWatch(directory: sources.pluginsDirectory)
         let quarantine = Quarantine(directory: sources.stateDirectory, hostVersion: VCHost.version, log: log)
         let loader = try sources.loader(quarantine: quarantine, log: log)
-        let registry = sources.registry(loader: loader, log: log)
+        let proof = SmokeProof(
+            configuration: configuration, directory: sources.pluginsDirectory,
+            proven: ProvenFiles(directory: sources.stateDirectory, hostVersion: VCHost.version))
+        let registry = Self.proven(sources.registry(loader: loader, log: log), proof, configuration, logger)
         let review = ConfigurationReview(
             sources.configuration, registry: registry, environment: sources.environment)
         for problem in review.problems {
@@ -67,7 +70,7 @@ final class HostRuntime: Sendable {
         WorkerOptions.current = Self.workers(review, configuration)
         let crashes = WorkerCrashes(quarantine: quarantine, logger: logger)
         crashes.listen()
-        let house = PluginHouse(sources, services: services)
+        let house = PluginHouse(sources, proof: proof, services: services)
         self.house = house
         house.knowSecrets(of: review.providers.map(\.plugin))
         let started = ProviderStart(review.providers, house: house, log: log)
@@ -171,6 +174,23 @@ final class HostRuntime: Sendable {
             level: Logger.Level.allCases.first { $0.name == level } ?? .info,
             format: configuration.text("vchost", "log_format") == "json" ? .json : .human)
         return services
+    }
+
+    /// The directory without what some section names, the build did not make, and the smoke rules refuse. Each file is
+    /// proven once, so this costs a start nothing but the first time.
+    private static func proven(
+        _ registry: PluginRegistry, _ proof: SmokeProof, _ configuration: Configuration, _ logger: Logger
+    ) -> PluginRegistry {
+        var registry = registry
+        for plugin in registry.plugins where !plugin.isShipped {
+            let candidate = PluginToProve(plugin)
+            guard !configuration.wanting(candidate.file, plugin.manifest).isEmpty,
+                let refusal = proof.refusal(of: candidate)
+            else { continue }
+            logger.warning("\(refusal)", of: LogSubject(plugin: plugin.id))
+            registry = registry.refusing(plugin, refusal)
+        }
+        return registry
     }
 
     private static func workers(_ review: ConfigurationReview, _ configuration: Configuration) -> WorkerOptions {

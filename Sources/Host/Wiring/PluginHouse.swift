@@ -23,15 +23,15 @@ final class PluginHouse: ProviderHouse {
     let running = RunningProviders()
     private let configuration: Configuration
     private let environment: [String: String]
-    private let directory: String
+    private let proof: SmokeProof
     private let services: HostServices
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(_ sources: ConfigurationSources, services: HostServices) {
+    init(_ sources: ConfigurationSources, proof: SmokeProof, services: HostServices) {
         configuration = sources.configuration
         environment = sources.environment
-        directory = sources.pluginsDirectory
+        self.proof = proof
         self.services = services
         logger = services.logger
     }
@@ -67,9 +67,8 @@ final class PluginHouse: ProviderHouse {
 
     /// What is decided of a file before any of it is used.
     var steps: PluginSteps {
-        let proof = SmokeProof(configuration: configuration, directory: directory)
-        return PluginSteps(
-            prove: { copy, file, manifest in proof.refusal(of: copy, file: file, manifest) },
+        PluginSteps(
+            prove: { [proof] in proof.refusal(of: $0) },
             isolation: { [configuration] file, manifest, isShipped in
                 configuration.isolation(of: file, manifest, isShipped: isShipped)
             })

@@ -25,28 +25,33 @@ struct SmokeProof: Sendable {
 
     let configuration: Configuration
     let directory: String
+    let proven: ProvenFiles
     /// This very program.
     var program = "/proc/self/exe"
 
-    /// Why `file` is not used; nil when it passes.
-    ///
-    /// - Parameter copy: the copy that would be loaded.
-    func refusal(of copy: String, file: String, _ manifest: Manifest) -> PluginRefusal? {
+    /// Why a plugin is not used; nil when it passes, or has passed before.
+    func refusal(of plugin: PluginToProve) -> PluginRefusal? {
+        let (file, manifest) = (plugin.file, plugin.manifest)
         let path = directory + "/" + file
-        var words = [program, "conform", "run", copy, "--smoke", "--timeout", Self.ruleSeconds, "--format", "json"]
+        var words = [program, "conform", "run", plugin.copy, "--smoke"]
+        words += ["--timeout", Self.ruleSeconds, "--format", "json"]
         var settings = ""
         if let scripts = VendorScript.find(besidePlugin: path) {
             words += ["--scripts", scripts]
         } else {
             settings = JSONValue.object(configuration.settings(for: file, manifest)).text
             words += ["--config", "/dev/stdin"]
+            if proven.contains(plugin.sha256, settings: settings) { return nil }
         }
         guard let (output, status) = Self.run(words, input: settings) else {
             return PluginRefusal(
                 .notProven, "\(file) could not be proven: \(program) conform did not end within "
                     + "\(Self.deadlineMs / 1_000) s", mend: "Run: vchost conform run \(path) --smoke")
         }
-        return Self.refusal(output, status: status, file: file, path: path, version: manifest.version)
+        let refusal = Self.refusal(output, status: status, file: file, path: path, version: manifest.version)
+        // Scripts are files, which may change without a word; what was tried with them is tried again.
+        if refusal == nil, !settings.isEmpty { proven.add(plugin.sha256, settings: settings) }
+        return refusal
     }
 
     /// What the report says of the plugin.

@@ -112,6 +112,14 @@ public struct PluginRegistry: Sendable {
         PluginRegistry(directory: directory, entries: entries.filter { $0.name != entry.name } + [entry])
     }
 
+    /// The same directory with a loaded plugin that is not to be used.
+    public func refusing(_ plugin: LoadedPlugin, _ refusal: PluginRefusal) -> PluginRegistry {
+        replacing(
+            Entry(
+                name: PathName.last(of: plugin.path), path: plugin.path, manifest: plugin.manifest,
+                sha256: plugin.sha256, isShipped: plugin.isShipped, state: .refused(refusal)))
+    }
+
     func removing(file name: String) -> PluginRegistry {
         PluginRegistry(directory: directory, entries: entries.filter { $0.name != name })
     }

@@ -98,7 +98,9 @@ extension LivePlugins {
         do throws(PluginRefusal) {
             let candidate = try candidate(facts)
             let copy = try loader.store.copy(of: candidate.file)
-            post(.proven(id, steps.prove(copy, facts.file, candidate.manifest)))
+            let plugin = PluginToProve(
+                copy: copy, file: facts.file, sha256: candidate.sha256, manifest: candidate.manifest)
+            post(.proven(id, steps.prove(plugin)))
         } catch {
             post(.proven(id, error))
         }

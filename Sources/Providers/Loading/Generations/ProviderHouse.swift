@@ -22,19 +22,42 @@ public protocol ProviderHouse: AnyObject, Sendable {
 /// What the host around decides of a plugin. The defaults are those of a host without conformance rules and without
 /// workers.
 public struct PluginSteps: Sendable {
-    /// Tries a new file out, before anything of it is used. `copy` is the path that would be loaded, `file` its name in
-    /// the plugin directory. Runs on the loading thread and may take seconds. Nil when the plugin passes. That a
-    /// foreign file can be opened at all is tried by the loader itself, in a child (`PluginProbe`).
-    public var prove: @Sendable (_ copy: String, _ file: String, _ manifest: Manifest) -> PluginRefusal?
+    /// Tries a new file out, before anything of it is used. Runs on the loading thread and may take seconds. Nil when
+    /// the plugin passes. That a foreign file can be opened at all is tried by the loader itself, in a child
+    /// (`PluginProbe`).
+    public var prove: @Sendable (PluginToProve) -> PluginRefusal?
     /// Where the plugin's code is to run; in process if any of its providers is.
     public var isolation: @Sendable (_ file: String, _ manifest: Manifest, _ isShipped: Bool) -> Manifest.Isolation
 
     public init(
-        prove: @escaping @Sendable (String, String, Manifest) -> PluginRefusal? = { _, _, _ in nil },
+        prove: @escaping @Sendable (PluginToProve) -> PluginRefusal? = { _ in nil },
         isolation: @escaping @Sendable (String, Manifest, Bool) -> Manifest.Isolation = { _, _, _ in .inprocess }
     ) {
         self.prove = prove
         self.isolation = isolation
+    }
+}
+
+/// A file that is about to be used.
+public struct PluginToProve: Sendable {
+    /// What would be loaded.
+    public let copy: String
+    /// Its name in the plugin directory.
+    public let file: String
+    public let sha256: String
+    public let manifest: Manifest
+
+    init(copy: String, file: String, sha256: String, manifest: Manifest) {
+        self.copy = copy
+        self.file = file
+        self.sha256 = sha256
+        self.manifest = manifest
+    }
+
+    public init(_ plugin: LoadedPlugin) {
+        self.init(
+            copy: plugin.loadedPath, file: PathName.last(of: plugin.path), sha256: plugin.sha256,
+            manifest: plugin.manifest)
     }
 }
 
