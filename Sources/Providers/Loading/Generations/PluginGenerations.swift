@@ -66,6 +66,9 @@ public struct PluginGenerations: Sendable {
         /// Each generation in process keeps its memory, and the linker's room for thread-local variables is small:
         /// in the measurements a fourth library with initial-exec variables did not load any more.
         public var inProcessMax = 4
+        /// Each generation in workers is a process of some ten MiB for each of its sections; whoever installs faster
+        /// than calls end must wait.
+        public var workersMax = 16
         /// Calls are long, and nothing hurries.
         public var drainNs: UInt64 = 3_600_000_000_000
         /// For a call that had looked its provider up when the new generation came.
@@ -285,13 +288,14 @@ public struct PluginGenerations: Sendable {
             return
         }
         if let current = plugin.current, current.facts.isSame(as: facts) { return }
-        let living = plugin.living.filter { $0.facts.isolation == .inprocess }
-        if facts.isolation == .inprocess, living.count >= limits.inProcessMax {
+        let living = plugin.living.filter { $0.facts.isolation == facts.isolation }
+        let most = facts.isolation == .inprocess ? limits.inProcessMax : limits.workersMax
+        if living.count >= most {
             let numbers = living.map { "\($0.id.number)" }.joined(separator: ", ")
             let refusal = PluginRefusal(
                 .tooManyGenerations,
-                "generations \(numbers) of \(facts.id) are still in use, and at most \(limits.inProcessMax) live "
-                    + "in one process",
+                "generations \(numbers) of \(facts.id) are still in use, and at most \(most) live "
+                    + (facts.isolation == .inprocess ? "in one process" : "in workers"),
                 mend: "Wait until the calls of the oldest are over, or restart to reload")
             if refusals[facts.file] != refusal {
                 plugin.lastEvent = "refused: \(refusal)"
