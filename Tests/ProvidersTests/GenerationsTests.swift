@@ -269,14 +269,15 @@ private let broken = PluginRefusal(.crashed, "a.so crashed", mend: "Do not use i
         #expect(bench.machine.refusals.isEmpty)
     }
 
-    @Test("Workers are not counted")
+    @Test("Of generations in workers there may be more, but not any number")
     func workers() {
         let bench = Bench()
-        for version in 1...6 {
+        for version in 1...16 {
             let facts = Bench.facts("\(version)", isolation: .worker)
             #expect(bench.install(facts, as: version) == [.publish(bench.id(version))])
         }
-        #expect(bench.old.count == 5)
+        #expect(bench.put(Bench.facts("17", isolation: .worker)).isEmpty)
+        #expect(bench.machine.refusals["a.so"]?.reason.contains("at most 16 live in workers") == true)
     }
 
     @Test("After the drain timeout what a generation still serves fails over, once")
@@ -398,6 +399,9 @@ private let broken = PluginRefusal(.crashed, "a.so crashed", mend: "Do not use i
         #expect(
             bench.say(.crashed(sha256: "sha-1.0", what: what, quarantine: refusal)) == [.withdraw(bench.id(1))])
         #expect(bench.machine.plugins["org.test.a"]?.crashes == 2 && bench.machine.refusals["a.so"] == refusal)
+        #expect(
+            bench.log.last == what
+                + "; 3 crashes within 10 minutes are too many, so a.so is in quarantine. Pardon it.")
         _ = bench.say(.pardoned)
         #expect(bench.wait(ms: 250) == [.look(file: "a.so")])
         let facts = Bench.facts("1.0", isolation: .worker)

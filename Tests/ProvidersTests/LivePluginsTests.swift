@@ -179,7 +179,7 @@ private final class SmallHouse: ProviderHouse {
         }
         #expect(crash() == .restart(crashes: 1))
         try wait(for: "the line") {
-            live.rows()[0].lastEvent == "llm.test crashed (SIGSEGV in request), is started again, 0 sessions failed over"
+            live.rows()[0].lastEvent == "llm.test 1.0.0 crashed (SIGSEGV in request), is started again, 0 sessions failed over"
         }
         #expect(crash() == .restart(crashes: 2))
         _ = crash()

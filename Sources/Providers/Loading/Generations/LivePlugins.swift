@@ -137,8 +137,14 @@ public final class LivePlugins: Sendable {
     /// Notes the death of a worker, and decides whether the file may be started again.
     @discardableResult
     public func crashed(_ report: CrashReport, restarted: Bool = true) -> Quarantine.Verdict {
+        var report = report
+        if report.version.isEmpty {
+            report.version = state.withLock { state in
+                state.parts.values.first { $0.plugin.sha256 == report.sha256 }?.plugin.manifest.version ?? ""
+            }
+        }
         let verdict = quarantine.record(report)
-        let provider = report.provider.isEmpty ? "" : "\(report.provider) "
+        let provider = [report.provider, report.version].filter { !$0.isEmpty }.map { $0 + " " }.joined()
         let sessions = "\(report.sessions) session\(report.sessions == 1 ? "" : "s") failed over"
         switch verdict {
         case .restart:
