@@ -187,7 +187,7 @@ class Isolation(Workshop):
             self.upgrade(host, number)
             at = self.ask_for(word)
             with self.subTest(word):
-                found = self.wait_for_line(host, rf"plugin={ID} tts.acme (?:\S+ )?(?:{how})")
+                found = self.wait_for_line(host, rf"{ID} tts.acme (?:\S+ )?(?:{how})")
                 self.assertEqual(len(found), 1)
                 self.assertRegex(found[0], r", is started again, \d+ sessions? failed over$|, \d+ sessions? failed over$")
                 rows = self.wait_for(host, "the crash in the list", lambda rows: any(re.search(how, row["lastEvent"]) for row in rows))
@@ -203,7 +203,7 @@ class Isolation(Workshop):
         self.assertGreater(row["memoryBytes"], 1 << 20)
         at = time.monotonic()
         os.kill(row["processes"][0], signal.SIGKILL)
-        found = self.wait_for_line(host, rf"plugin={ID} tts.acme (?:\S+ )?was killed .SIGKILL")
+        found = self.wait_for_line(host, rf"{ID} tts.acme (?:\S+ )?was killed .SIGKILL")
         self.assertEqual(len(found), 1)
         print("\n  " + found[0], end="")
         crashes.append(("kill -9", at))

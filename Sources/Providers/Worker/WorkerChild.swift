@@ -22,6 +22,7 @@ package enum WorkerChild {
         }
         // First of all, while there is one thread.
         guard vch_guard(WorkerProcess.lifeNumber) == 0 else { _exit(3) }
+        vch_name_this_thread("vchost-worker")
         vch_close_from(WorkerProcess.memoryNumber + 1)
         for number in [WorkerProcess.controlNumber, WorkerProcess.memoryNumber] {
             _ = fcntl(number, F_SETFD, FD_CLOEXEC)

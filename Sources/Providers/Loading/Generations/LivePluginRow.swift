@@ -61,7 +61,9 @@ extension LivePlugins {
         var rows: [LivePluginRow] = []
         for (_, plugin) in machine.plugins.sorted(by: { $0.key < $1.key }) {
             for generation in plugin.living.sorted(by: { $0.id.number > $1.id.number }) {
-                var row = row(of: generation, parts[generation.id], levels)
+                var row = row(
+                    of: generation, parts[generation.id],
+                    parts[generation.id]?.plugin.manifest ?? seen[generation.facts.file]?.manifest, levels)
                 row.crashes = quarantine.crashes(of: generation.facts.sha256)
                 // What happened last, once for each plugin.
                 if rows.last?.id != row.id { row.lastEvent = plugin.lastEvent }
@@ -75,7 +77,7 @@ extension LivePlugins {
     }
 
     private func row(
-        of generation: Generation, _ parts: Parts?, _ levels: [String: ConformanceRecord]
+        of generation: Generation, _ parts: Parts?, _ manifest: Manifest?, _ levels: [String: ConformanceRecord]
     ) -> LivePluginRow {
         var row = LivePluginRow()
         row.file = generation.facts.file
@@ -87,8 +89,8 @@ extension LivePlugins {
         row.generation = generation.id.number
         row.isolation = generation.facts.isolation.rawValue
         row.level = levels[row.sha256]?.level ?? ""
+        row.kinds = manifest?.providers.map(\.kind) ?? []
         guard let parts else { return row }
-        row.kinds = parts.plugin.manifest.providers.map(\.kind)
         row.sections = parts.instances.map(\.name)
         let isolations = Set(parts.instances.map(\.isolation.rawValue)).sorted()
         if !isolations.isEmpty { row.isolation = isolations.joined(separator: "+") }

@@ -287,7 +287,12 @@ public struct PluginGenerations: Sendable {
             }
             return
         }
-        if let current = plugin.current, current.facts.isSame(as: facts) { return }
+        if let current = plugin.current, current.facts.isSame(as: facts) {
+            guard plugin.lastEvent.hasPrefix("refused") else { return }
+            plugin.lastEvent = "version \(facts.version) goes on; what was refused is not there any more"
+            actions.append(.log(ProviderLogLine(.info, plugin.lastEvent, plugin: facts.id)))
+            return
+        }
         let living = plugin.living.filter { $0.facts.isolation == facts.isolation }
         let most = facts.isolation == .inprocess ? limits.inProcessMax : limits.workersMax
         if living.count >= most {
@@ -362,6 +367,7 @@ public struct PluginGenerations: Sendable {
         set(&plugin.current!, .running, at: now)
         actions.append(.publish(id))
         var message = "version \(next.facts.version) is used for new calls, generation \(id.number)"
+        if next.facts.isolation == .worker { message += ", in a worker" }
         if var old = before {
             message += "; \(old.facts.version) serves its sessions to their end"
             set(&old, .retiring, at: now)
