@@ -271,7 +271,7 @@ final class Worker: @unchecked Sendable {
                 log(.error, message + then)
             }
         }
-        if let refusal { log(.error, "the worker of \(plan.name) did not start: \(refusal)") }
+        if let refusal, !wasAsked { log(.error, "the worker of \(plan.name) did not start: \(refusal)") }
     }
 
     /// Said of a worker that came near its limit: then that is likely why it ended.

@@ -35,7 +35,7 @@ struct WorkerObituary {
         words: vch_last_words?, ending: WorkerProcess.Ending, killedFor: String?, memory: String? = nil,
         page: WorkerPage, object: (vc_handle) -> PluginObject?
     ) {
-        reason = killedFor ?? memory ?? ""
+        reason = [killedFor, memory].compactMap(\.self).joined(separator: "; ")
         if let killedFor {
             signal = killedFor.hasPrefix("it hung") ? "hung" : "killed"
         } else if let words, words.how == UInt32(VCH_ENDED_BY_EXIT) {
