@@ -264,8 +264,8 @@ class Isolation(Workshop):
 
     def test_three_crashes_are_quarantine_and_a_version_that_fails_its_smoke_rules_changes_nothing(self):
         self.install(self.version(1))
-        with self.host(greeting=" ".join([REPLY] * 4)) as host:
-            talk = Sipp("talk", host.sip, calls=4, rate=4, media=TURNS, timeout=120, talk_ms=45_000)
+        with self.host() as host:
+            talk = Sipp("talk", host.sip, calls=4, rate=4, media=TURNS, timeout=CALL_S + 60, talk_ms=CALL_S * 1000)
             try:
                 # It emits an event after CLOSED, which is a rule of the smoke run.
                 broken = self.build(lambda source: source.replace(
@@ -309,7 +309,7 @@ class Isolation(Workshop):
                 self.assertEqual(self.command(host, "pardon", ID).returncode, 0)
                 self.wait_for(host, "the pardon", self.running("1.003.0"))
             finally:
-                counts = talk.finish()
+                counts = talk.finish(CALL_S + 60)
             self.assertEqual((counts["SuccessfulCall(C)"], counts["FailedCall(C)"]), (4, 0))
 
     def test_a_hundred_reloads_under_calls_drop_none_and_leave_neither_memory_nor_processes(self):
