@@ -136,7 +136,7 @@ let package = Package(
             name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
-            name: "PluginLineBenchmark", dependencies: ["Providers", "Calls", "JSON"],
+            name: "PluginLineBenchmark", dependencies: ["Providers", "PluginABI", "Calls", "JSON"],
             path: "Benchmarks/plugin-line/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
