@@ -70,7 +70,6 @@ final class HostRuntime: Sendable {
             throw SettingsError(.invalid, "the configuration has errors; `vchost config check` lists them")
         }
 
-        services.secrets.replace(Self.secrets(review, configuration))
         let port = try services.reserveListener()
         WorkerOptions.current = Self.workers(review, configuration)
         let crashes = WorkerCrashes(quarantine: quarantine, logger: logger)
