@@ -29,12 +29,17 @@ enum Interruption {
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         reader.store(ends[0], ordering: .relaxed)
         writer.store(ends[1], ordering: .relaxed)
+        var ours = sigset_t()
+        sigemptyset(&ours)
         for number in [SIGINT, SIGTERM, SIGHUP] {
+            sigaddset(&ours, number)
             var action = sigaction()
             action.__sigaction_handler.sa_handler = interrupt
             action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND))
             sigaction(number, &action, nil)
         }
+        // Who started us may have had them blocked, as the threads of libdispatch have.
+        pthread_sigmask(SIG_UNBLOCK, &ours, nil)
     }
 
     /// In the signal's handler.
