@@ -225,7 +225,7 @@ final class World: @unchecked Sendable {
     /// Gives the record's memory back, for rules that measure memory.
     func forgetEvents() { monitor.locked { eventsByObject = [:] } }
 
-    /// The same with all that is kept of objects that are gone: whoever still speaks of them is answered STALE as before.
+    /// The same with all that is kept of objects that are gone: whoever speaks of them is answered STALE as before.
     func forgetRound() {
         monitor.locked {
             forgetEvents()

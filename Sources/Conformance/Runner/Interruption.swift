@@ -1,8 +1,8 @@
 // SIGINT and SIGTERM while probes run: the run ends, and leaves nothing behind.
 //
 // To die of the signal would leave the run's folder, and the children of plugins that left their session. So a handler
-// writes a byte into a pipe that every thread of the runner polls besides its probe; each kills what it has, and the run
-// ends as with any failure of its own. A second signal finds the default action again, for who cannot wait.
+// writes a byte into a pipe that every thread of the runner polls besides its probe; each kills what it has, and the
+// run ends as with any failure of its own. A second signal finds the default action again, for who cannot wait.
 
 import Glibc
 import Synchronization
