@@ -43,13 +43,14 @@ public enum ConformProbe {
             case .file: preconditionFailure("\(rule.id) is checked by the runner")
             }
         } catch let violation as Violation {
-            verdict.fail(violation)
+            verdict.fail(withStrayRequest(violation))
         } catch let reason as NotApplicable {
             verdict.skip(reason.why)
         } catch {
             verdict.fail(Violation("the check", expected: "an end", got: "\(error)"))
         }
         for (name, value) in bench.notes { verdict.note(name, value) }
+        if bench.endsByExit { exitInPeace(bench, verdict) }
         verdict.done()
         _exit(0)
     }
@@ -70,9 +71,24 @@ public enum ConformProbe {
         try provider.end()
     }
 
+    /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin says
+    /// of a status 404.
+    private static func withStrayRequest(_ violation: Violation) -> Violation {
+        let stray = VendorServices.current?.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }
+        guard let request = stray?.request else { return violation }
+        var violation = violation
+        violation.got += "; the vendor's script has no entry for \(request.method) \(request.url)"
+        // As much as fits a line. Audio, which is no text, is left out.
+        if (1...200).contains(request.body.count), let body = String(validating: request.body, as: UTF8.self) {
+            violation.got += " with the body \(body)"
+        }
+        return violation
+    }
+
     private static func prepareProcess() {
         _ = vcc_page_attach(pageDescriptor)
         _ = vcc_crash_install()
+        atexit(judgeExit)
         Breadcrumbs.leave("the probe's start")
     }
 }
@@ -109,19 +125,30 @@ struct Verdict {
 /// Lines of JSON to the runner, where the scripted vendor lives, and back.
 enum PeerWire {
     nonisolated(unsafe) private static var buffer: [UInt8] = []
+    /// Bytes at its beginning that hold no end of a line: an answer of two minutes of audio comes in a hundred pieces.
+    nonisolated(unsafe) private static var searched = 0
 
     static func readLine() -> String? {
         while true {
-            if let end = buffer.firstIndex(of: 10) {
+            if let end = lineEnd() {
                 let line = String(decoding: buffer[..<end], as: UTF8.self)
                 buffer.removeSubrange(...end)
+                searched = 0
                 return line
             }
+            searched = buffer.count
             var chunk = [UInt8](repeating: 0, count: 65_536)
             let count = read(ConformProbe.peerDescriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { return nil }
             buffer.append(contentsOf: chunk[..<count])
+        }
+    }
+
+    private static func lineEnd() -> Int? {
+        buffer.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress, searched < bytes.count else { return nil }
+            return memchr(base + searched, 10, bytes.count - searched).map { UnsafeRawPointer($0) - base }
         }
     }
 

@@ -81,8 +81,9 @@ extension BenchSession {
 
     // MARK: Telephony
 
-    /// Answers and ends the call that this session was opened for.
+    /// Answers and ends the call that this session was opened for. One that is over cannot be answered again.
     private func exerciseCall() throws {
+        guard !events.contains(where: { $0.type == VC_EVENT_HANGUP }) else { return }
         try check(answer(), "answer")
         _ = bench.wait(ms: 10_000) { events.contains { [VC_EVENT_ANSWERED, VC_EVENT_HANGUP].contains($0.type) } }
         bench.advance(ms: 100)

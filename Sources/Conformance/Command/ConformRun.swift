@@ -28,6 +28,7 @@ struct ConformRun {
         CommandOption(nil, "--baseline", "FILE", "an earlier report in JSON: its failures are known"),
         CommandOption(nil, "--fail-on", "fail|warn", "what gives exit code 1; fail"),
         CommandOption(nil, "--scripts", "DIRECTORY", "the vendor's scripts, if not beside the plugin"),
+        CommandFile.speechOption,
         CommandOption("--record", "keeps the result for `vchost plugins list`"),
     ]
 
@@ -91,6 +92,7 @@ struct ConformRun {
         } else {
             settings.seed = .random(in: 0 ... .max)
         }
+        settings.speech = try words["--speech"].map(CommandFile.speech) ?? settings.speech
         if let path = words["--config"] {
             guard let members = try CommandFile.json(path).object else {
                 throw CommandUsage("\(path) wants an object of settings by provider id")
@@ -142,7 +144,7 @@ struct ConformRun {
             && !(exclude.map(matches) ?? false)
     }
 
-    private static func pattern(_ option: String, _ text: String) throws(CommandUsage) -> Regex<AnyRegexOutput> {
+    static func pattern(_ option: String, _ text: String) throws(CommandUsage) -> Regex<AnyRegexOutput> {
         do {
             return try Regex(text)
         } catch {

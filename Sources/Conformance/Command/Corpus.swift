@@ -23,7 +23,7 @@ struct Corpus: Sendable, Equatable {
     }
 
     let directory: String
-    let entries: [Entry]
+    var entries: [Entry]
 
     init(directory: String) throws(CommandUsage) {
         let path = directory + "/corpus.json"

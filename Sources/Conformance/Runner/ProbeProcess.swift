@@ -135,7 +135,9 @@ final class ProbeProcess {
             let passedMs = Int((runnerClockNs() - beganNs) / 1_000_000)
             let usedMs = Int(vcc_child_cpu_ns(process) / 1_000_000)
             let timeoutMs: Int
-            switch budget.step(cpuMs: usedMs, wallMs: passedMs, cores: RunSettings.cores) {
+            let step = budget.step(
+                cpuMs: usedMs, wallMs: passedMs, cores: RunSettings.cores, crowding: ProbeBudget.crowding)
+            switch step {
             case .expired(let limit): return limit
             case .wait(let ms): timeoutMs = ms
             }

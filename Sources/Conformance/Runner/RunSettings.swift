@@ -25,7 +25,7 @@ public struct RunSettings: Sendable {
     /// Settings and secrets that the operator gives, by provider id; they win over the vendor script's.
     public var configurations: [String: JSONValue] = [:]
     public var secrets: [String: String] = [:]
-    /// A recording of speech, 16 bit mono WAV; empty: the bench makes its own.
+    /// A recording of speech, 16 bit mono WAV, by its absolute path; empty: one is made, where there is flite.
     public var speech = ""
     /// Where the run's folder is made; empty: the system's place for such.
     public var temporaryDirectory = ""

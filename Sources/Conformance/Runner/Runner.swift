@@ -62,14 +62,17 @@ public struct Runner: Sendable {
         let items = plan(subjects, rules, selection)
         progress.planned(items.count)
         let nurseries = Nurseries(settings)
+        var speech = settings.speech
+        let isHeard = items.contains { SyntheticSpeech.isHeard(by: Self.provider(of: $0, subjects)?.kind ?? "") }
+        if speech.isEmpty, isHeard { speech = SyntheticSpeech.make(in: folder.path) }
         let board = WorkBoard(
             RunPlan(items) { item in Self.provider(of: item, subjects)?.id ?? "" }, onResult: progress.ended)
         let finished = try board.work(threads: max(1, min(settings.jobs, items.count))) {
-            [self, copies] (item, index) throws(RunnerFailure) in
+            [self, copies, speech] (item, index) throws(RunnerFailure) in
             let provider = Self.provider(of: item, subjects)
             return try run(
-                item.rule, subjects[item.subject].with(provider), copy: copies[item.subject], in: folder,
-                home: "probe-\(index)", nurseries)
+                item.rule, subjects[item.subject].with(provider), copy: copies[item.subject], speech: speech,
+                in: folder, home: "probe-\(index)", nurseries)
         }
         let results = finished.results
         return subjects.indices.map { index in
@@ -112,7 +115,7 @@ public struct Runner: Sendable {
     }
 
     private func run(
-        _ rule: Rule, _ subject: Subject, copy: String, in folder: RunFolder, home: String,
+        _ rule: Rule, _ subject: Subject, copy: String, speech: String, in folder: RunFolder, home: String,
         _ nurseries: Nurseries
     ) throws(RunnerFailure) -> RuleResult {
         let isMasked = settings.masked.contains(rule.id)
@@ -135,7 +138,7 @@ public struct Runner: Sendable {
         job.seed = settings.seed
         job.hostMinor = settings.hostMinor
         job.isMasked = isMasked
-        job.speech = settings.speech
+        job.speech = speech
         job.secrets = settings.secrets
         try peers.prepare(&job, for: subject)
         let peer = peers.peer(of: job, for: subject)

@@ -1,11 +1,14 @@
 // The running host: everything is made here, in the order in which one needs the other, and ended in the opposite
 // order.
 //
-//     log and services ─► media engine ─► plugins ─► providers ─► detectors, conversations ─► telephony ─► event socket
+//     log and services ─► media engine ─► plugins ─► providers ─► detectors, conversations ─► telephony ─► listener
+//     ─► event socket
 //
-// Telephony comes last, so that the first call finds everything; the event socket after it, because its appearance is
-// how scripts see that the host is up. A provider that does not start costs its profile a place in a chain, not the
-// host its start: what cannot work is said in the log, and the chain goes on with the next.
+// Telephony comes last, so that the first call finds everything. The listener takes its port early, so that a wrong
+// address is told at once, and lets clients in after telephony, when every path has its provider; the event socket
+// comes after that, because its appearance is how scripts see that the host is up. A provider that does not start
+// costs its profile a place in a chain, not the host its start: what cannot work is said in the log, and the chain goes
+// on with the next.
 
 import Calls
 import Control
@@ -58,6 +61,7 @@ final class HostRuntime: Sendable {
         }
 
         services.secrets.replace(Self.secrets(review, configuration))
+        let port = try services.reserveListener()
         let started = ProviderStart(review.providers, log: log)
         let providers = started.running
         self.providers = providers
@@ -108,6 +112,8 @@ final class HostRuntime: Sendable {
                 ? "no telephony provider started; the lines above say why"
                 : "no [telephony.NAME] is configured: nobody could call")
         }
+        try services.openListener()
+        if let port { logger.info("vendors that call us are let in at port \(port)") }
         try events?.appear()
         logger.info(
             "ready: \(providers.count + telephony.count) of \(review.providers.count) providers, "
@@ -137,6 +143,11 @@ final class HostRuntime: Sendable {
         services.log = Logger.Configuration(
             level: Logger.Level.allCases.first { $0.name == level } ?? .info,
             format: configuration.text("vchost", "log_format") == "json" ? .json : .human)
+        services.server.listen = ListenAddress(parsing: configuration.text("server", "listen"))
+        services.server.certificatePath = configuration.text("server", "certificate")
+        services.server.keyPath = configuration.text("server", "key")
+        services.server.connectionsMax = configuration.integer("server", "connections_max")
+        services.server.connectionsPerAddressMax = configuration.integer("server", "connections_per_address_max")
         return services
     }
 
