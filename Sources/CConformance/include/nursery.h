@@ -1,9 +1,9 @@
 /// @file A nursery: a process that is what a probe is before it has its job, and makes probes by forking itself.
 ///
-/// To start the program costs ten times what most rules cost: fifty libraries are found, mapped and linked, and all of it
+/// To start the program costs more than most rules: fifty libraries are found, mapped and linked, and all of it
 /// for code that no rule touches. A fork of a process that did it once is the same process, byte for byte, as long as
-/// there is one thread in it and no plugin was ever loaded; so each rule still begins from the same state, which no rule
-/// before it could reach.
+/// there is one thread in it and no plugin was ever loaded; so each rule still begins from the same state, which no
+/// rule before it could reach.
 ///
 /// The probe is not the nursery's child but the runner's: it is forked twice, the one between ends at once, and the
 /// runner adopts orphans (`vcc_adopt_orphans`). So whoever waits for it, limits it and kills it needs not know.

@@ -35,8 +35,8 @@ int vcc_adopt_orphans(void);
 int vcc_child_mark(pid_t child, uint32_t mark);
 
 /// Bounds what a child and all that it starts may take of the machine: `cpu_seconds` of processor time each, files of
-/// VCC_FILE_BYTES_MAX, memory of VCC_MEMORY_BYTES_MAX, VCC_DESCRIPTORS_MAX descriptors, and no core file. Returns 0 or an
-/// errno.
+/// VCC_FILE_BYTES_MAX, memory of VCC_MEMORY_BYTES_MAX, VCC_DESCRIPTORS_MAX descriptors, and no core file. Returns 0 or
+/// an errno.
 int vcc_child_confine(pid_t child, uint64_t cpu_seconds);
 
 enum {

@@ -233,7 +233,7 @@ final class World: @unchecked Sendable {
         VendorServices.current?.forgetBreaches()
     }
 
-    /// The same with all that is kept of objects that are gone: whoever still speaks of them is answered STALE as before.
+    /// The same with all that is kept of objects that are gone: whoever speaks of them is answered STALE as before.
     func forgetRound() {
         monitor.locked {
             forgetEvents()

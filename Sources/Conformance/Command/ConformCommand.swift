@@ -40,8 +40,8 @@ public struct ConformCommand: Sendable {
         list      Every rule: id, level, weight, and one sentence.
         explain   One rule: why it is there, what keeps it and what breaks it.
         scan      What a host would load of a directory, and why not the rest, without running any of it.
-        fuzz      Calls a plugin in any order that is legal, with vendors that fail, services that refuse and clocks that
-                  are late. What fails is made as short as it goes and kept; `run` plays it from then on.
+        fuzz      Calls a plugin in any order that is legal, with vendors that fail, services that refuse and clocks
+                  that are late. What fails is made as short as it goes and kept; `run` plays it from then on.
         selftest  Proves the rules: each must find its own broken plugin, and nothing else must.
 
         Options of run:

@@ -1,7 +1,7 @@
 // What was found once, as a file beside the plugin: `conform/fuzz/NAME.json`. `vchost conform run` plays all of them.
 //
-// It holds what a reader needs to understand it (what happened, and in which run) besides the case itself, and nothing of
-// it but the case is read again: a file that was corrected by hand is as good.
+// It holds what a reader needs to understand it (what happened, and in which run) besides the case itself, and nothing
+// of it but the case is read again: a file that was corrected by hand is as good.
 
 import Glibc
 import JSON
@@ -21,17 +21,24 @@ struct FuzzFile: Sendable, Equatable {
 
     /// Reads one. Throws a `ScriptError` that says what is wrong with it.
     init(path: String, name: String) throws(ScriptError) {
-        func wrong(_ problem: String) -> ScriptError { ScriptError(file: "fuzz/\(name).json", path: "", problem: problem) }
+        func wrong(_ problem: String) -> ScriptError {
+            ScriptError(file: "fuzz/\(name).json", path: "", problem: problem)
+        }
         let text: String
         do throws(CommandUsage) { text = try CommandFile.text(path) } catch { throw wrong(error.message) }
         let value: JSONValue
-        do throws(JSONSyntaxError) { value = try JSONValue(parsing: text) } catch { throw wrong("is not JSON: \(error)") }
+        do throws(JSONSyntaxError) {
+            value = try JSONValue(parsing: text)
+        } catch {
+            throw wrong("is not JSON: \(error)")
+        }
         guard value["format"]?.integer == Int64(Self.format) else { throw wrong("wants \"format\": \(Self.format)") }
         guard let played = value["case"].flatMap({ FuzzCase($0) }) else {
             throw wrong("wants a \"case\" with \"steps\" that `vchost conform fuzz` knows")
         }
         self.init(
-            name: name, finding: value["finding"]?.string ?? "", provider: value["provider"]?.string ?? "", played: played)
+            name: name, finding: value["finding"]?.string ?? "", provider: value["provider"]?.string ?? "",
+            played: played)
     }
 
     init(name: String, finding: String, provider: String, played: FuzzCase) {
@@ -79,7 +86,7 @@ struct FuzzFile: Sendable, Equatable {
             if name.hasSuffix(".json"), !name.hasPrefix(".") { names.append(String(name.dropLast(5))) }
         }
         guard names.count <= filesMax else {
-            throw ScriptError(file: "fuzz", path: "", problem: "holds \(names.count) files, and \(filesMax) are the most")
+            throw ScriptError(file: "fuzz", path: "", problem: "holds \(names.count) files; \(filesMax) are the most")
         }
         var files: [FuzzFile] = []
         for name in names.sorted() { files.append(try FuzzFile(path: "\(folder)/\(name).json", name: name)) }

@@ -131,7 +131,9 @@ private struct FuzzDraw {
     /// The end of something.
     private mutating func life() -> FuzzStep {
         if chance(4) { return FuzzStep(.drain) }
-        if let closed = state.closed.randomElement(using: &random), chance(60) { return FuzzStep(.destroy, session: closed) }
+        if let closed = state.closed.randomElement(using: &random), chance(60) {
+            return FuzzStep(.destroy, session: closed)
+        }
         let session = state.open.randomElement(using: &random) ?? 0
         return FuzzStep(.close, session: session)
     }
@@ -232,7 +234,8 @@ private struct FuzzDraw {
         }
         let number = state.nextRequest(session)
         let value: JSONValue = [
-            "messages": pick(FuzzTexts.conversations), "tools": pick(FuzzTexts.tools), "options": pick(FuzzTexts.options),
+            "messages": pick(FuzzTexts.conversations), "tools": pick(FuzzTexts.tools),
+            "options": pick(FuzzTexts.options),
         ]
         let isSpeculative = chance(20)
         return FuzzStep(.ask, session: session) {

@@ -14,8 +14,8 @@ struct FuzzJudge {
 
     init(_ history: FuzzHistory) { self.history = history }
 
-    /// Throws the first breach. `expected` is the same words for the same breach, whatever the numbers: findings are told
-    /// apart by it.
+    /// Throws the first breach. `expected` is the same words for the same breach, whatever the numbers: findings are
+    /// told apart by it.
     func judge() throws {
         try judgeWhole()
         for session in history.sessions {
@@ -297,7 +297,9 @@ struct FuzzJudge {
                     session, event, expected: "a stretch of the audio that was pushed",
                     got: "\(start) to \(end) of \(session.position)")
             }
-            if !(confidence <= 1) { throw breach(session, event, expected: "a confidence of at most 1", got: "\(confidence)") }
+            if !(confidence <= 1) {
+                throw breach(session, event, expected: "a confidence of at most 1", got: "\(confidence)")
+            }
         }
     }
 

@@ -235,7 +235,8 @@ final class FuzzPlayer {
             let wanted = session.position >= UInt64(step.count) ? session.position - UInt64(step.count) : 0
             note(session.begin(number, at: max(floor, wanted)), "begin")
         case .push:
-            for samples in sound(step.text, rateHz: session.rateHz, frames: step.count).frames(of: session.rateHz / 50) {
+            let audio = sound(step.text, rateHz: session.rateHz, frames: step.count)
+            for samples in audio.frames(of: session.rateHz / 50) {
                 note(session.push(samples), "push")
                 if step.flag { bench.advance(ms: 20) }
             }

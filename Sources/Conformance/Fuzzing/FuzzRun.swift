@@ -1,8 +1,8 @@
 // The parent's side of fuzzing: makes cases, has each played in a probe of its own, and shortens what fails.
 //
 // Cases run in batches through the same runner as rules, so a finding is judged by what is believed of any probe. One
-// finding of a sort is enough: what is told apart is told apart by the sentence that was broken, and of a crash by where
-// it was, not by the numbers in it.
+// finding of a sort is enough: what is told apart is told apart by the sentence that was broken, and of a crash by
+// where it was, not by the numbers in it.
 
 import Glibc
 import JSON

@@ -10,7 +10,9 @@ enum FuzzTexts {
         "https://example.org/?a=b&c=d#e", "...", "?!", "word ", "\u{4F60}\u{597D}",
     ]
 
-    static let results = ["", "{}", "{\"temperature\":21}", "no such city", "[1,2", String(repeating: "x", count: 5_000)]
+    static let results = [
+        "", "{}", "{\"temperature\":21}", "no such city", "[1,2", String(repeating: "x", count: 5_000),
+    ]
 
     static let sounds = ["speech", "speech", "silence", "noise", "square", "tone"]
 

@@ -1,8 +1,8 @@
 // SIGINT and SIGTERM while probes run: the run ends, and leaves nothing behind.
 //
 // To die of the signal would leave the run's folder, and the children of plugins that left their session. So a handler
-// writes a byte into a pipe that every thread of the runner polls besides its probe; each kills what it has, and the run
-// ends as with any failure of its own. A second signal finds the default action again, for who cannot wait.
+// writes a byte into a pipe that every thread of the runner polls besides its probe; each kills what it has, and the
+// run ends as with any failure of its own. A second signal finds the default action again, for who cannot wait.
 
 import Glibc
 import Synchronization
@@ -29,12 +29,17 @@ enum Interruption {
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         reader.store(ends[0], ordering: .relaxed)
         writer.store(ends[1], ordering: .relaxed)
+        var ours = sigset_t()
+        sigemptyset(&ours)
         for number in [SIGINT, SIGTERM, SIGHUP] {
+            sigaddset(&ours, number)
             var action = sigaction()
             action.__sigaction_handler.sa_handler = interrupt
             action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND))
             sigaction(number, &action, nil)
         }
+        // Who started us may have had them blocked, as the threads of libdispatch have.
+        pthread_sigmask(SIG_UNBLOCK, &ours, nil)
     }
 
     /// In the signal's handler.

@@ -110,7 +110,9 @@ final class ProbeProcess {
         while wait4(process, &status, 0, &usage) < 0 {
             guard errno == EINTR else { throw RunnerFailure("a probe's end was lost", errno: errno) }
         }
-        if let signal = Interruption.signal { throw RunnerFailure("the run was ended by \(ProbeCrumb.signalName(signal))") }
+        if let signal = Interruption.signal {
+            throw RunnerFailure("the run was ended by \(ProbeCrumb.signalName(signal))")
+        }
         let signal = status & 0x7f
         let end: ProbeOutcome.End =
             expired.map { .expired($0) } ?? (signal == 0 ? .exited(status >> 8 & 0xff) : .signalled(signal))

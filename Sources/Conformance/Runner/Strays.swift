@@ -72,7 +72,8 @@ struct Strays {
     /// The number of the newest process, the last of /proc/loadavg's fields.
     private static var newest: pid_t {
         guard let bytes = read("/proc/loadavg", bytesMax: 128) else { return 0 }
-        return String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace).last.flatMap { pid_t($0) } ?? 0
+        let fields = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        return fields.last.flatMap { pid_t($0) } ?? 0
     }
 
     /// All that are younger than the probe: to look at each process of a busy machine would cost more than most rules.

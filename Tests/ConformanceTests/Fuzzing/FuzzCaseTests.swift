@@ -92,14 +92,12 @@ struct FuzzCaseTests {
 struct FuzzMinimiserTests {
     /// A plugin that fails when a session is cancelled between two requests, as a predicate.
     private static func fails(_ played: FuzzCase) -> Bool {
-        var spoke = false
-        var canceled = false
-        for step in played.steps {
-            if step.verb == .speak, canceled { return true }
-            if step.verb == .speak { spoke = true }
-            if step.verb == .cancel, spoke { canceled = true }
+        Set(played.steps.map(\.session)).contains { session in
+            let own = played.steps.filter { $0.session == session }.map(\.verb)
+            guard let spoke = own.firstIndex(of: .speak) else { return false }
+            guard let canceled = own[spoke...].firstIndex(of: .cancel) else { return false }
+            return own[canceled...].contains(.speak)
         }
-        return false
     }
 
     @Test("Of forty steps those remain without which it does not fail", arguments: 0..<20)

@@ -9,7 +9,7 @@ import Testing
 @Suite("Fuzzing finds what no rule sees", .serialized, .timeLimit(.minutes(5)))
 struct FuzzFindsTests {
     /// The seed of which each fault is found early; a change of the generator needs another.
-    private static let seed: UInt64 = 7
+    private static let seed: UInt64 = 2
 
     private struct Workplace: ~Copyable {
         let folder: String

@@ -179,7 +179,9 @@ extension VendorServices {
                 owners.call("http.response") { events.response?(context, handle, status, fields, count) }
             }
         case .data(let bytes):
-            lendBytes(arrived(bytes, isText: false)) { bytes in owners.call("http.data") { events.data?(context, handle, bytes) } }
+            lendBytes(arrived(bytes, isText: false)) { bytes in
+                owners.call("http.data") { events.data?(context, handle, bytes) }
+            }
         case .done(let failure?):
             failure.lend { error in owners.call("http.done") { events.done?(context, handle, error) } }
         case .done(nil): owners.call("http.done") { events.done?(context, handle, nil) }
