@@ -14,6 +14,7 @@ public enum RuleBook {
         voiceActivityRules, voiceActivityBatchRules, turnRules,
         languageModelRules, languageModelVendorRules, vendorFailureRules, vendorPatienceRules, serviceRules,
         textToSpeechRules, textToSpeechAudioRules, textToSpeechMarkRules,
+        telephonyRules, telephonyEndRules, telephonyCallRules, telephonySignallingRules, telephonyFramesRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

@@ -103,9 +103,10 @@ private func benchArm(
             world.misuse.append("vc.timer: arm for an object that is gone")
             return vc_status(VC_E_STALE)
         }
+        if let status = world.refusal("timer.arm") { return status }
         guard world.timers.values.filter({ $0.owner == owner }).count < 64 else { return vc_status(VC_E_AGAIN) }
         let handle = world.nextHandle()
-        let id = world.clock.schedule(atNs: atNs, owner: owner) {
+        let id = world.clock.schedule(atNs: atNs &+ world.latenessNs(), owner: owner) {
             world.monitor.locked { _ = world.timers.removeValue(forKey: handle) }
             world.call("timer") { fire(context, handle) }
         }
@@ -134,6 +135,7 @@ private func benchRun(
         }
         return true
     }
+    if isThere, let status = world.refusal("task.run") { return status }
     return isThere ? world.tasks.run(owner, work, context) : vc_status(VC_E_STALE)
 }
 
@@ -236,6 +238,7 @@ private func benchDefine(
         if !["create", "start"].contains(world.callInProgress) {
             world.misuse.append("vc.metrics: define in \(world.callInProgress), and not in create or start")
         }
+        if let status = world.refusal("metrics.define") { return status }
         guard world.metrics.count < 32 else {
             world.misuse.append("vc.metrics: more than 32 metrics")
             return vc_status(VC_E_AGAIN)
@@ -264,6 +267,7 @@ private func benchBegin(
 ) -> vc_status {
     world.monitor.locked {
         guard let owner = world.object(session), !owner.isGone else { return vc_status(VC_E_STALE) }
+        if let status = world.refusal("trace.begin") { return status }
         let handle = world.nextHandle()
         world.spans.insert(handle)
         span.pointee = handle
@@ -304,6 +308,7 @@ private func benchMediaOpen(_ session: vc_handle, _ media: UnsafeMutablePointer<
             world.misuse.append("vc.media: a second media session for one telephony session")
         }
         if world.refusesMedia { return vc_status(VC_E_AGAIN) }
+        if let status = world.refusal("media.open") { return status }
         let handle = world.nextHandle()
         world.media[handle] = BenchMedia(session: session)
         media.pointee = handle

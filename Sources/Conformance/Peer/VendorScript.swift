@@ -54,12 +54,13 @@ public struct VendorScript: Sendable {
 
     /// Reads `vendor.json` and every scenario in `directory`, or in its subfolder that is named like the provider.
     public static func load(directory: String, provider: String = "") throws(ScriptError) -> VendorScript {
-        let own = provider.isEmpty ? directory : "\(directory)/\(provider)"
-        let folder = isFolder(own) ? own : directory
+        let folder = folder(in: directory, provider: provider)
         guard let names = files(in: folder) else {
             throw ScriptError(file: folder, path: "", problem: "is no folder that can be read")
         }
         guard names.contains(fileName) else {
+            // A plugin that talks to nobody may have been fuzzed all the same.
+            if names == ["fuzz"] { return VendorScript() }
             throw ScriptError(
                 file: fileName, path: "", problem: "is missing in \(folder); it says how the vendor behaves")
         }
@@ -70,6 +71,12 @@ public struct VendorScript: Sendable {
             script.scenarios.append(scenario)
         }
         return script
+    }
+
+    /// Where in `directory` the scripts of a provider are.
+    static func folder(in directory: String, provider: String) -> String {
+        let own = "\(directory)/\(provider)"
+        return !provider.isEmpty && isFolder(own) ? own : directory
     }
 
     /// The settings with the ports of this run.

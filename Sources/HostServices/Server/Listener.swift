@@ -85,8 +85,7 @@ final class Listener: @unchecked Sendable {
             connections_max: UInt32(limits.connectionsMax + 16),
             // Ours are shorter: this is for a connection that we would not see.
             timeout_s: UInt32(max(limits.idleMs, limits.sendMs) / 1_000 + 10),
-            // The request's head, and the answer's beside it.
-            connection_bytes: limits.headBytesMax * 3 / 2 + limits.responseHeadBytesMax, certificate: nil, key: nil,
+            connection_bytes: connectionBytes, certificate: nil, key: nil,
             context: Unmanaged.passUnretained(self).toOpaque(), accept: acceptConnection,
             connection: connectionChanged, target: targetArrived, request: requestArrived,
             completed: requestCompleted)
@@ -111,6 +110,15 @@ final class Listener: @unchecked Sendable {
                         ? "libmicrohttpd refused"
                         : "check that [server] certificate and key are PEM and belong together"))
         }
+    }
+
+    /// Memory of a connection: the request's head, and the answer's beside it.
+    ///
+    /// With TLS it becomes the buffer of an upgraded connection, half of it for each direction. libmicrohttpd 0.9.75 fills
+    /// the outbound half, hands it to GnuTLS, and takes a record of 16 KiB, the largest there is, for a socket that is
+    /// full when there was more; then it waits for room that it has already. So a half may hold one record and no more.
+    private var connectionBytes: Int {
+        identity == nil ? limits.headBytesMax * 3 / 2 + limits.responseHeadBytesMax : 32 << 10
     }
 
     /// Requests are answered with 503 from here on. True when no request rests any more, which `close` needs.
