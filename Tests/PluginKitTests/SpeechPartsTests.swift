@@ -124,7 +124,6 @@ struct PiperAudioTests {
         var stereo = wav
         stereo[22] = 2
         #expect(throws: PluginError.self) { try decode(stereo, by: 100) }
-        #expect(try decode([], by: 1, announced: 8000).0 == [])
     }
 
     @Test("The rate stands in the headers")

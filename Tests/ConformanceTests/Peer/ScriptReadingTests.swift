@@ -35,7 +35,7 @@ struct ScriptReadingTests {
             "vendor.json: ws[0].on[0].then[0]: expected one of `send`, `sendAudio`, `close`, `abort`"),
         (#"{"udp": {"dialogues": {"a": [{"send": ["INVITE x", "nonsense"]}]}}}"#,
             #"vendor.json: udp.dialogues.a[0].send[1]: expected a header, NAME: VALUE, found "nonsense""#),
-        (#"{"config": {"key": "{{seed}}"}}"#, "vendor.json: config: uses {{seed}}, which nothing sets; known are peer.port, plugin.port"),
+        (#"{"config": {"key": "{{seed}}"}}"#, "vendor.json: config: uses {{seed}}, which nothing sets; known are peer.port, plugin.port, scripts"),
     ])
     func errors(text: String, message: String) {
         let error = #expect(throws: ScriptError.self) { try VendorScript(parsing: Array(text.utf8), file: "vendor.json") }
