@@ -225,6 +225,18 @@ struct ServerServiceTests {
         under.stop()
     }
 
+    @Test("A client of IPv4 at a socket of IPv6 is known by its IPv4 address")
+    func mappedAddress() throws {
+        let under = try ServerUnderTest { $0.listen = ListenAddress(host: "::ffff:127.0.0.1", port: 0) }
+        let owner = Stage.provider()
+        let recorder = VisitRecorder(Visit(behaviour: .wait))
+        #expect(under.server.route("/mapped", for: owner, visit, recorder.context) == status(VC_OK))
+        RawClient(under.port).write("GET /mapped HTTP/1.1\r\nHost: t\r\n\r\n")
+        #expect(recorder.wait { $0.requests.count == 1 } && recorder.state.requests[0].peer == "127.0.0.1")
+        under.stop()
+        Stage.destroy(owner)
+    }
+
     @Test("Without a listener a path is refused, and the log names the key")
     func off() throws {
         let under = try ServerUnderTest { $0.listen = nil }

@@ -23,7 +23,7 @@ final class IncomingRequest {
     var isSuspended = false
     /// The socket that the connection becomes.
     var socket: WebSocket?
-    var isUpgraded = false
+    private(set) var isUpgraded = false
 
     init(rawTarget: String) { self.rawTarget = rawTarget }
 
@@ -45,6 +45,14 @@ final class IncomingRequest {
         let isExpecting = !Self.values("expect", collected.fields).isEmpty
         mustAnswerAtOnce =
             refusal == .malformed || refusal != nil && (isExpecting || declared > limits.droppedBytesMax)
+    }
+
+    /// libmicrohttpd keeps this as long as the WebSocket, which needs nothing of it.
+    func upgraded() {
+        isUpgraded = true
+        exchange = nil
+        socket = nil
+        request = nil
     }
 
     private static func judge(

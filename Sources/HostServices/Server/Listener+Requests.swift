@@ -105,7 +105,7 @@ extension Listener {
         guard let socket = incoming.socket else { return vc_mhd_close_upgraded(upgraded.response) }
         counters.request("upgraded")
         moved(connection, to: .serving)
-        incoming.isUpgraded = true
+        incoming.upgraded()
         var yes: Int32 = 1
         // A frame of 20 ms must not wait for the next one.
         setsockopt(

@@ -114,9 +114,9 @@ final class Listener: @unchecked Sendable {
 
     /// Memory of a connection: the request's head, and the answer's beside it.
     ///
-    /// With TLS it becomes the buffer of an upgraded connection, half of it for each direction. libmicrohttpd 0.9.75 fills
-    /// the outbound half, hands it to GnuTLS, and takes a record of 16 KiB, the largest there is, for a socket that is
-    /// full when there was more; then it waits for room that it has already. So a half may hold one record and no more.
+    /// With TLS it becomes the buffer of an upgraded connection, half of it for each direction. libmicrohttpd 0.9.75
+    /// fills the outbound half, hands it to GnuTLS, and when there was more than a record of 16 KiB, the largest there
+    /// is, it takes the socket for full and waits for room that it has already. So a half may hold one record.
     private var connectionBytes: Int {
         identity == nil ? limits.headBytesMax * 3 / 2 + limits.responseHeadBytesMax : 32 << 10
     }
