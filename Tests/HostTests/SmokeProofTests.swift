@@ -19,7 +19,8 @@ struct SmokeProofTests {
             {"rule":"VC-C-01","weight":"must","status":"crash","sentence":"It closes.","message":"crash: SIGSEGV at close"},
             {"rule":"VC-D-01","weight":"must","status":"fail","sentence":"D."}
             """
-        let refusal = try #require(refusal("{\"plugins\":[{\"results\":[\(results)]}]}", status: 4))
+        let told = refusal("{\"plugins\":[{\"results\":[\(results)]}]}", status: 4)
+        let refusal = try #require(told)
         #expect(refusal.code == .notProven)
         #expect(
             refusal.reason == "acme.so 2.0.0 breaks VC-C-01 (\"It closes.\"): crash: SIGSEGV at close, and 1 more")
