@@ -83,7 +83,8 @@ let plugins = [
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
     plugin(
-        "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"]),
+        "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
+        hasScripts: true),
     plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
     plugin(
@@ -135,7 +136,7 @@ let package = Package(
             name: "MediaBenchmark", dependencies: ["Media"], path: "Benchmarks/media-engine/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
-            name: "PluginLineBenchmark", dependencies: ["Providers", "Calls", "JSON"],
+            name: "PluginLineBenchmark", dependencies: ["Providers", "PluginABI", "Calls", "JSON"],
             path: "Benchmarks/plugin-line/Sources",
             swiftSettings: swiftSettings, linkerSettings: [linkWithLLD]),
         .executableTarget(
@@ -151,7 +152,7 @@ let package = Package(
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
         tests("JSON"), tests("Host"),
-        tests("Conformance", ["CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
+        tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(
             name: "CConformanceChild", dependencies: ["CConformance"], path: "Tests/CConformanceChild",

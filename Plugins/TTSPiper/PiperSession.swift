@@ -93,8 +93,10 @@ private final class Utterance {
         var hasSamples = false
         func fail(_ error: PluginError) {
             exchange?.cancel()
-            // A second attempt after the first sample would say it twice.
-            let isWorthwhile = !hasSamples && retriesLeft > 0 && (error.code == .network || error.isRetryable)
+            // A second attempt after the first sample would say it twice, and one at once is of no use where the server
+            // asked to be left alone: the host has other voices.
+            let isTransient = error.code == .network || (error.isRetryable && error.code != .quota)
+            let isWorthwhile = !hasSamples && retriesLeft > 0 && isTransient && error.retryAfterMs == 0
             isWorthwhile ? attempt(text, retriesLeft: retriesLeft - 1) : clause.fail(error)
         }
         func take(_ samples: [Int16]) {

@@ -12,7 +12,9 @@ public enum RuleBook {
         // The kinds.
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
+        languageModelRules, languageModelVendorRules, vendorFailureRules, vendorPatienceRules, serviceRules,
         textToSpeechRules, textToSpeechAudioRules, textToSpeechMarkRules,
+        telephonyRules, telephonyEndRules, telephonyCallRules, telephonySignallingRules, telephonyFramesRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

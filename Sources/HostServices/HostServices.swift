@@ -21,6 +21,8 @@ public final class HostServices: Sendable {
         public var server = ServerSettings()
         /// Takes the finished spans of "vc.trace/1". Called on the plugin's thread, so it hands them on and returns.
         public var traceCollector: @Sendable (TraceSpan) -> Void = { _ in }
+        /// In a worker: HTTP, WebSockets, secrets, the log and the like are asked of the host that it belongs to.
+        var isWorker = false
 
         public init() {}
     }
@@ -49,7 +51,14 @@ public final class HostServices: Sendable {
         stop()
         let services = HostServices(configuration)
         running.withLock { $0 = services }
-        for (id, table) in tables { HostTable.register(service: id, table: table.pointer) }
+        for (id, table) in tables where !configuration.isWorker || localToWorkers.contains(id) {
+            HostTable.register(service: id, table: table.pointer)
+        }
+        if !configuration.isWorker {
+            services.http.begin()
+            services.webSockets.begin()
+            WorkerServices.host = HostSideServices(services)
+        }
         var watch = HostTable.Watch()
         watch.epochRaised = { [weak services] in services?.epochRaised(of: $0) }
         watch.isIdle = { [weak services] in services?.tasks.waitUntilIdle($0, timeoutMs: 0) ?? true }
@@ -74,6 +83,9 @@ public final class HostServices: Sendable {
         (VC_SERVICE_HTTP, httpTable), (VC_SERVICE_WS, webSocketTable), (VC_SERVICE_METRICS, metricsTable),
         (VC_SERVICE_TRACE, traceTable), (VC_SERVICE_SERVER, serverTable),
     ]
+
+    /// What a worker has of its own: nothing of it is shared with other processes.
+    private static let localToWorkers = [VC_SERVICE_CLOCK, VC_SERVICE_TIMER, VC_SERVICE_CONFIG, VC_SERVICE_TASK]
 
     init(_ configuration: Configuration) {
         let logger = Logger(configuration.log)

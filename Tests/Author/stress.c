@@ -144,11 +144,11 @@ static vc_status emit(vc_handle object, const vc_event *event) {
         const vc_str text = ((const vc_event_delta *)event)->text;
         if (text.length == 0) breach("an empty DELTA");
         for (uint64_t i = 0; i < text.length; i++)
-            if (text.data[i] != letter(r->bytes + i)) breach("a wrong letter");
+            if (text.data[i] != (r->bytes + i == r->piece_samples[0] ? '\n' : letter(r->bytes + i))) breach("a wrong letter");
         r->bytes += text.length;
         if (r->bytes % 3 == 2) breach("a DELTA that ends within a character");
     } else if (event->type == VC_EVENT_LLM_DONE) {
-        if (r->bytes != r->piece_samples[0]) breach("LLM_DONE before the end of the text");
+        if (r->bytes != r->piece_samples[0] + 1) breach("LLM_DONE before the end of the text");
         end(r, "LLM_DONE");
     } else if (event->type == VC_EVENT_TRANSCRIPT) {
         const vc_event_transcript *transcript = (const vc_event_transcript *)event;
@@ -180,10 +180,11 @@ static vc_status http_start(vc_handle owner, const vc_http_request *asked, const
             e->answer = malloc(e->length);
             for (uint64_t s = 0; s < e->length / 2; s++) ((int16_t *)e->answer)[s] = (int16_t)(s & 0x7fff);
         } else if (strcmp(kind, "llm") == 0) {
-            // The question says how long the answer is to be.
-            e->length = strtoull(asked->body.data, NULL, 10);
-            e->answer = malloc(e->length + 1);
-            for (uint64_t c = 0; c < e->length; c++) e->answer[c] = letter(c);
+            // The question says how long the answer is to be, in {"messages": NUMBER, ...}; a line feed ends it.
+            const uint64_t letters = strtoull((const char *)memchr(asked->body.data, ':', asked->body.length) + 1, NULL, 10);
+            e->length = letters + 1, e->answer = malloc(e->length);
+            for (uint64_t c = 0; c < letters; c++) e->answer[c] = letter(c);
+            e->answer[letters] = '\n';
         } else {
             e->length = 5, e->answer = malloc(5);
             memcpy(e->answer, "words", 5);

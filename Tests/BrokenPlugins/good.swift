@@ -82,7 +82,8 @@ final class VoiceSession: TextToSpeechSession {
         #elseif BREAK_VC_ROB_01
             _ = clause.text.split { ".?!…- ".contains($0) }.last!.count
         #elseif BREAK_VC_ROB_02
-            let widths = [UInt8](repeating: 1, count: 128)
+            // As far as the scripts go that the author has seen.
+            let widths = [UInt8](repeating: 1, count: 0x2e80)
             precondition(clause.text.unicodeScalars.reduce(0) { $0 + Int(widths[Int($1.value)]) } > 0)
         #elseif BREAK_VC_ROB_03
             _ = UInt16(clause.text.utf8.count)

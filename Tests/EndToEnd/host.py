@@ -121,6 +121,7 @@ class Host:
         with self._socket.makefile() as lines, contextlib.suppress(OSError, ValueError):
             for line in lines:
                 event = json.loads(line)
+                event["receivedAt"] = time.monotonic()
                 self.events.append(event)
                 self._news.put(event)
 

@@ -23,9 +23,9 @@ SCENARIOS = pathlib.Path(__file__).resolve().parent / "sipp"
 class Sipp:
     """One sipp, as caller. `finish()` gives its statistics; a call that failed is an error."""
 
-    def __init__(self, scenario, port, calls=1, rate=10, media=None, service="desk", timeout=60):
+    def __init__(self, scenario, port, calls=1, rate=10, media=None, service="desk", timeout=60, talk_ms=2000):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sipp-"))
-        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        text = (SCENARIOS / f"{scenario}.xml").read_text().replace('"2000"', f'"{talk_ms}"')
         if media is not None:
             (self.folder / "media.raw").write_bytes(sound.mu_law(media))
             text = text.replace("MEDIA", str(self.folder / "media.raw"))

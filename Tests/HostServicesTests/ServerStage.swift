@@ -1,5 +1,6 @@
 // A plugin that serves paths, and a client that writes bytes: what the tests of "vc.server/1" share.
 
+import CPlatform
 import Glibc
 import PluginABI
 import Providers

@@ -1,6 +1,7 @@
 // What the tests of the services share: one running set of services, as in a host, and objects of a plugin that use
 // them through the C tables.
 
+import CPlatform
 import Glibc
 import JSON
 import PluginABI

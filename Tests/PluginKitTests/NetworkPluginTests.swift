@@ -255,6 +255,7 @@ struct TTSPiperTests {
         #expect(exchange.isCanceled)
         session.object.answer = nil
         session.cancel(2)
+        session.object.fireTimers()
         #expect(session.kinds.last == .canceled)
         session.speak(2, "New.", epoch: 2, last: true)
         session.object.exchanges[1].answer(200, "aa", headers)

@@ -32,9 +32,9 @@ import Testing
         let (code, output, _) = run("list")
         let lines = output.split(separator: "\n", omittingEmptySubsequences: false)
         #expect(code == 1)
-        #expect(lines[0].hasPrefix("FILE  STATE    KIND      ID          VERSION  ABI  ORIGIN   SHA256"))
-        #expect(lines[1].hasPrefix("a.so  loaded   vc.tts/1  org.test.a  1.0.0    1.0  foreign  "))
-        #expect(lines[2].hasPrefix("b.so  refused  -         -           -        -    foreign  "))
+        #expect(lines[0].hasPrefix("FILE  STATE    KIND      ID          VERSION  ABI  ORIGIN   LEVEL  SHA256"))
+        #expect(lines[1].hasPrefix("a.so  loaded   vc.tts/1  org.test.a  1.0.0    1.0  foreign  -      "))
+        #expect(lines[2].hasPrefix("b.so  refused  -         -           -        -    foreign  -      "))
         #expect(
             lines[4]
                 == "b.so is not a shared library (no ELF header). Remove it, or rename it so that it does not end in .so."

@@ -8,7 +8,7 @@ import Testing
 @testable import Providers
 
 /// A plugin whose calls do what the target or key says, and which tells on the provider what it was told to decline.
-private let source = """
+let phoneSource = """
     #include <stdlib.h>
     #include <string.h>
     static const vc_host *host;
@@ -98,7 +98,7 @@ private final class Heard<Event: Sendable>: Sendable {
 
     private func phone(_ events: @escaping @Sendable (TelephonyProviderEvent) -> Void) throws -> TelephonyProvider {
         let plugin = try workshop.load(
-            "phone.so", source,
+            "phone.so", phoneSource,
             manifest: Workshop.manifest(
                 id: "org.test.phone", kind: "vc.telephony/1", capabilities: ["profile": "signalling"]))
         let instance = ProviderInstance(

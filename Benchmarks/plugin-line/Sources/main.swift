@@ -7,6 +7,7 @@
 // minute.
 //
 // usage: PluginLineBenchmark PLUGIN-DIRECTORY CACHE RUNS CALLS-IN-A-RUN      prints one line of JSON
+//        PluginLineBenchmark PLUGIN-DIRECTORY CACHE worker|inprocess CALLS SECONDS     50 frames a second of each call
 
 import Calls
 import Glibc
@@ -39,7 +40,9 @@ func timed(_ calls: Int, _ body: () -> Void) -> Double {
     return Double(processorNs() - began) / Double(calls)
 }
 
-func session(of directory: String, cache: String) throws -> any SpeechToTextSession {
+func instance(
+    of directory: String, cache: String, isolation: Manifest.Isolation, options: WorkerOptions = .current
+) throws -> ProviderInstance {
     let log = StandardError()
     let probe = PluginProbe(command: [CommandLine.arguments[0], "__probe"])
     let loader = try PluginLoader(cacheDirectory: cache, probe: probe, log: log)
@@ -49,17 +52,21 @@ func session(of directory: String, cache: String) throws -> any SpeechToTextSess
     }
     let instance = ProviderInstance(
         plugin: plugin, declaration: declaration, name: "stt.line",
-        configuration: try declaration.configuration.apply(to: [:]), log: log)
+        configuration: try declaration.configuration.apply(to: [:]), isolation: isolation, workerOptions: options,
+        log: log)
     try instance.create()
     try instance.start()
     try instance.waitUntilReady()
+    return instance
+}
+
+func session(of instance: ProviderInstance, call: String = "benchmark") throws -> any SpeechToTextSession {
     let sessions = ProviderSessions(
         chains: { _ in ProviderChains(speechToText: [], languageModel: [], textToSpeech: []) },
         instance: { _ in instance })
     let opened = try sessions.make(
         Provider(kind: .speechToText, index: 0, name: "stt.line"),
-        CallIdentity(id: "benchmark", profile: "", caller: "", callee: ""), 8_000, 8_000,
-        CallMailbox(outboundRateHz: 8_000))
+        CallIdentity(id: call, profile: "", caller: "", callee: ""), 8_000, 8_000, CallMailbox(outboundRateHz: 8_000))
     guard case .speechToText(let session) = opened else { throw Failure(message: "not a recogniser") }
     return session
 }
@@ -67,10 +74,18 @@ func session(of directory: String, cache: String) throws -> any SpeechToTextSess
 func run() throws {
     let arguments = CommandLine.arguments
     if arguments.count > 2, arguments[1] == "__probe" { PluginProbe.child(path: arguments[2]) }
+    if arguments.count > 2, arguments[1] == "__worker" {
+        WorkerChild.run(Array(arguments.dropFirst(2)), services: NoServices())
+    }
+    if arguments.count == 6, let isolation = Manifest.Isolation(rawValue: arguments[3]), let calls = Int(arguments[4]),
+        let seconds = Int(arguments[5])
+    {
+        return try load(arguments[1], arguments[2], isolation, calls: calls, seconds: seconds)
+    }
     guard arguments.count == 5, let runs = Int(arguments[3]), let calls = Int(arguments[4]) else {
         throw Failure(message: "usage: PluginLineBenchmark PLUGIN-DIRECTORY CACHE RUNS CALLS-IN-A-RUN")
     }
-    let session = try session(of: arguments[1], cache: arguments[2])
+    let session = try session(of: instance(of: arguments[1], cache: arguments[2], isolation: .inprocess))
     usleep(50_000)
     let frame = [Int16](repeating: 0, count: 160)
     var position: UInt64 = 0

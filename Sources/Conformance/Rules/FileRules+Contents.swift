@@ -35,7 +35,8 @@ let moreFileRules: [Rule] = [
         passing: "return VC_E_INTERNAL;",
         failing: "if (!memory) exit(1);",
         [
-            "exit", "_Exit", "quick_exit", "dlclose", "execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe",
+            "exit", "_Exit", "quick_exit", "dlclose", "execl", "execlp", "execle", "execv", "execve", "execvp",
+            "execvpe",
         ]),
     calling(
         "VC-ELF-21", .should, "A plugin in C or C++ calls nothing that changes the process.",

@@ -125,7 +125,8 @@ private let moreManifestRules: [Rule] = [
         needs: ["VC-PKG-01"],
         check: .file { subject in
             let language = subject.manifest?.runtime.language ?? ""
-            let isSwift = try ELFFile(subject.bytes).sections.contains { $0.name.hasPrefix("swift5_") }
+            // Swift's linker driver leaves empty ones in a library of pure C as well.
+            let isSwift = try ELFFile(subject.bytes).sections.contains { $0.name.hasPrefix("swift5_") && $0.size > 0 }
             guard isSwift != (language == "swift") else { return }
             throw Violation(
                 "runtime.language",

@@ -73,7 +73,7 @@ private func odd(
 }
 
 extension BenchSession {
-    /// A request for `text`, of which a second's worth is taken; then it is cancelled.
+    /// A request for `text`, of which the beginning is taken; then it is cancelled.
     fileprivate func askOddly(_ text: String) {
         let request = nextRequest()
         world.monitor.locked { object.creditEvents = 10 }
@@ -84,10 +84,10 @@ extension BenchSession {
             transcript(text)
             decide(request)
         }
-        bench.advance(ms: 1_000)
+        bench.advance(ms: 400)
         cancel()
         flow()
-        bench.advance(ms: 1_000)
+        bench.advance(ms: 400)
     }
 }
 

@@ -41,6 +41,9 @@ public struct ProbeBudget: Sendable, Equatable {
         return min(crowdingMax, max(1, load / Double(RunSettings.cores)))
     }
 
+    /// What the kernel itself allows, for what escapes the runner: twice the limit, and time for the start.
+    var cpuSecondsMax: UInt64 { UInt64(Double(cpuMs) * scale / 500) + 5 }
+
     /// What to do when a probe has used so much.
     ///
     /// The next look is when the limit could be reached at the earliest, with all `cores` busy. `crowding` is asked

@@ -7,6 +7,8 @@ import JSON
 public struct RunSettings: Sendable {
     /// What to start for a rule; it must answer as `vchost __conform` does.
     public var probe: [String] = ["/proc/self/exe", "__conform"]
+    /// Whether the probe is this program, which can be forked in place of being started anew.
+    var hasNursery: Bool { probe.count == 2 && probe[1] == "__conform" }
     /// Added to a probe's environment, which is otherwise made anew.
     public var probeEnvironment: [String: String] = [:]
     /// Probes at once.

@@ -31,9 +31,12 @@ public struct ConfigurationListing: Sendable {
             let provider = review.provider(named: section.name)
             var keys = Set(section.settings.keys)
             keys.formUnion(provider?.declaration.configuration.properties.keys.map { $0 } ?? [])
-            for key in ["plugin"] + keys.subtracting(["plugin"]).sorted() {
+            for key in ["plugin", "isolation"] + keys.subtracting(["plugin", "isolation"]).sorted() {
                 let given = section.settings[key]
-                let effective = given?.text ?? provider?.configuration[key].map { $0.string ?? $0.text } ?? ""
+                let fallback =
+                    key == "isolation"
+                    ? provider?.isolation.rawValue : provider?.configuration[key].map { $0.string ?? $0.text }
+                let effective = given?.text ?? fallback ?? ""
                 rows.append(
                     Row(
                         section: section.name, key: key, value: Self.masked(effective, key),

@@ -8,22 +8,16 @@ import Glibc
 import JSON
 import Providers
 
-/// A section of the configuration that became a provider.
-public struct ProviderSection: Sendable {
-    public let name: String
-    public let kind: PluginKind
-    public let plugin: LoadedPlugin
-    public let declaration: ProviderDeclaration
-    /// Typed by the manifest's schema, defaults filled in.
-    public let configuration: JSONValue
-}
-
 public struct ConfigurationReview: Sendable {
     /// In the order of the file. Sections with errors are not among them.
     public private(set) var providers: [ProviderSection] = []
     /// All that is wrong, that of the configuration itself included.
     public private(set) var problems: [SettingProblem]
 
+    /// Errors of sections that a plugin was found for, by its id.
+    private var objections: [String: [SettingProblem]] = [:]
+    /// Sections whose plugin is not there, or was refused.
+    private var absent: [(section: String, problem: SettingProblem, isForbidden: Bool)] = []
     private let configuration: Configuration
     private let registry: PluginRegistry
 
@@ -36,10 +30,16 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
+        for (section, problem, isForbidden) in absent {
+            problems.append(judge(problem, absent: section, isForbidden))
+        }
         problems.sort { $0.source.place < $1.source.place }
     }
 
     public var hasErrors: Bool { problems.contains { $0.severity == .error } }
+
+    /// What sections that name a plugin of this id have wrong.
+    public func objections(to plugin: LoadedPlugin) -> [SettingProblem] { objections[plugin.id] ?? [] }
 
     public func provider(named name: String) -> ProviderSection? { providers.first { $0.name == name } }
 
@@ -55,15 +55,22 @@ public struct ConfigurationReview: Sendable {
         }
         guard let kind = PluginKind(rawValue: "vc.\(section.kind)/1") else { return }
         guard let (plugin, declaration) = find(named, kind, in: section) else { return }
+        let before = problems.count
+        defer {
+            objections[plugin.id, default: []] += problems[before...].filter { $0.severity == .error }
+        }
         var given: [String: String] = [:]
-        for (key, setting) in section.settings where key != "plugin" { given[key] = setting.text }
+        let ours = Set(SettingKey.provider.map(\.name))
+        for (key, setting) in section.settings where !ours.contains(key) { given[key] = setting.text }
+        let isolation = isolation(of: plugin, section)
         given = stripped(given, section, declaration.configuration)
         do throws(Providers.ConfigurationError) {
             let value = try declaration.configuration.apply(
                 to: given, over: plugin.sidecar.settings[declaration.id] ?? [:])
             providers.append(
                 ProviderSection(
-                    name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value))
+                    name: section.name, kind: kind, plugin: plugin, declaration: declaration, configuration: value,
+                    isolation: isolation))
         } catch {
             for problem in error.problems {
                 let source = section.settings[problem.key]?.source ?? section.source
@@ -71,6 +78,19 @@ public struct ConfigurationReview: Sendable {
             }
         }
         reviewSecrets(of: plugin, section, environment)
+    }
+
+    private mutating func isolation(of plugin: LoadedPlugin, _ section: Configuration.Section) -> Manifest.Isolation {
+        guard let setting = section.settings["isolation"], !setting.text.isEmpty else { return plugin.defaultIsolation }
+        let text = setting.withoutTrailingComment ?? setting.text
+        guard let isolation = Manifest.Isolation(rawValue: text) else {
+            problems.append(
+                SettingProblem(
+                    .error, setting.source,
+                    "[\(section.name)] isolation is \"\(text)\"; choose one of inprocess, worker"))
+            return plugin.defaultIsolation
+        }
+        return isolation
     }
 
     private mutating func find(
@@ -88,16 +108,41 @@ public struct ConfigurationReview: Sendable {
         }).first {
             return provider
         } else if let entry = registry.entry(named: name), case .refused(let refusal) = entry.state {
-            problems.append(SettingProblem(.error, named.source, "[\(section.name)] \(refusal)"))
+            absent.append(
+                (
+                    section.name, SettingProblem(.error, named.source, "[\(section.name)] \(refusal)"),
+                    [.quarantined, .notProven].contains(refusal.code)
+                ))
         } else {
             let names = registry.plugins.filter { $0.provider(kind) != nil }.map { Self.stem($0.path) }
             let hint = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
-            problems.append(
-                SettingProblem(
-                    .error, named.source, "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"
+            absent.append(
+                (
+                    section.name,
+                    SettingProblem(
+                        .error, named.source,
+                        "[\(section.name)] there is no plugin \(name) in \(registry.directory)\(hint)"), false
                 ))
         }
         return nil
+    }
+
+    /// A plugin may come later, or have been removed while the host ran: that is an error only where nothing stands in.
+    /// One that is in quarantine, or that a newer host finds fault with, was there when the configuration was written,
+    /// and must not keep the host down.
+    private func judge(_ problem: SettingProblem, absent section: String, _ isForbidden: Bool) -> SettingProblem {
+        let works = Set(providers.map(\.name))
+        let kind = String(section.prefix { $0 != "." })
+        // Nothing stands in for a telephony plugin, and no profile names one.
+        guard kind != "telephony" else { return problem }
+        let isNeeded = configuration.sections(of: "profile").contains { profile in
+            let chain = configuration.list(profile.name, kind)
+            return chain.contains(section) && !chain.contains(where: works.contains)
+        }
+        // Without a detector or a judge of turns the built-in ones work.
+        guard !isNeeded || isForbidden || ["vad", "turn"].contains(kind) else { return problem }
+        return SettingProblem(
+            .warning, problem.source, "\(problem.message); its profiles go on with their others until it is there")
     }
 
     /// Comments behind numbers and switches, ignored with a warning as in the host's own sections.

@@ -72,7 +72,10 @@ extension SettingKey {
 
     /// Keys that the host reads in every provider's section, beside those of the plugin.
     static let provider: [SettingKey] = [
-        SettingKey("plugin", .text, "", "The plugin: a file of the plugin directory without .so, or a provider's id.")
+        SettingKey("plugin", .text, "", "The plugin: a file of the plugin directory without .so, or a provider's id."),
+        SettingKey(
+            "isolation", .choice(["inprocess", "worker"]), "",
+            "Where it runs; when empty, shipped plugins in the host's process and all others in one of their own."),
     ]
 
     static let host: [SettingKey] = [
@@ -80,9 +83,15 @@ extension SettingKey {
         SettingKey("log_format", .choice(["text", "json"]), "text", "Lines for people, or one JSON object a line."),
         SettingKey("calls_max", .integer(1...100_000), "500", "Calls at a time; more are declined with 503."),
         SettingKey("retry_after_s", .integer(0...3600), "5", "What a declined caller is told to wait."),
+        SettingKey(
+            "worker_memory_mib", .integer(0...1_048_576), "4096",
+            "Address space of each worker; 0: no limit. A plugin that wants more ends alone."),
         SettingKey("default_profile", .text, "", "The profile for calls that no `match` takes; else the first."),
         SettingKey("plugin_cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
         SettingKey("events_socket", .path, "", "A Unix socket that tells of calls, one JSON object a line."),
+        SettingKey("control_socket", .path, "", "A Unix socket for `vchost plugins list|reload|pardon --host`."),
+        SettingKey("state", .path, "", "What is remembered of plugins; else $STATE_DIRECTORY, $XDG_STATE_HOME/vchost."),
+        SettingKey("drain_timeout_s", .integer(1...86_400), "3600", "How long an old version of a plugin may serve."),
         SettingKey("clips", .path, "", "Rendered sentences, LANGUAGE/NAME.wav; tones for those missing."),
         SettingKey("recordings", .path, "", "A directory for two-sided recordings of all calls; none when empty."),
     ]

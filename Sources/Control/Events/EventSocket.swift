@@ -28,9 +28,8 @@ public final class EventSocket: Sendable {
     }
 
     private let state = Mutex(State())
-    private let listener: Int32
+    private let listener: LocalListener
     private let wake: Int32
-    private let path: String
     /// Watchers that were cut off because they did not read.
     public let cutOff = Atomic<UInt64>(0)
     private let watcherCount = Atomic<Int>(0)
@@ -41,31 +40,8 @@ public final class EventSocket: Sendable {
     /// Listens, under another name until `appear`, so that whoever waits for the path finds a host that is up. Throws
     /// `SettingsError` when that does not work.
     public init(path: String) throws(SettingsError) {
-        self.path = path
-        let hidden = path + ".starting"
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let capacity = MemoryLayout.size(ofValue: address.sun_path)
-        guard hidden.utf8.count < capacity else {
-            throw SettingsError(
-                .invalid, "events_socket: \(path) is longer than the \(capacity - 1) bytes of a socket's path")
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: hidden.utf8) }
-        listener = socket(
-            AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        listener = try LocalListener(path: path, setting: "events_socket")
         wake = eventfd(0, Int32(EFD_NONBLOCK) | Int32(EFD_CLOEXEC))
-        unlink(hidden)
-        let bound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard bound == 0, chmod(hidden, 0o600) == 0, listen(listener, 8) == 0 else {
-            let reason = String(cString: strerror(errno))
-            close(listener)
-            close(wake)
-            throw SettingsError(.invalid, "events_socket: \(path) cannot be made: \(reason)")
-        }
         let box = Unmanaged.passRetained(self)
         var thread = pthread_t()
         guard pthread_create(&thread, nil, eventSocketThread, box.toOpaque()) == 0 else {
@@ -76,11 +52,7 @@ public final class EventSocket: Sendable {
     }
 
     /// Takes the path, also from a socket that a host before this one left behind. Throws when that does not work.
-    public func appear() throws(SettingsError) {
-        guard rename(path + ".starting", path) == 0 else {
-            throw SettingsError(.invalid, "events_socket: \(path) cannot be made: \(String(cString: strerror(errno)))")
-        }
-    }
+    public func appear() throws(SettingsError) { try listener.appear() }
 
     /// Sends a line to every watcher. Never blocks; any thread but a media thread.
     public func publish(_ line: String) {
@@ -113,7 +85,7 @@ public final class EventSocket: Sendable {
                 if state.isStopping { return nil }
                 return [
                     pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
-                    pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+                    pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0),
                 ]
                     + state.watchers.map {
                         pollfd(
@@ -132,17 +104,12 @@ public final class EventSocket: Sendable {
             for watcher in state.watchers { close(watcher.descriptor) }
             state.watchers = []
         }
-        close(listener)
+        listener.close()
         close(wake)
-        unlink(path)
     }
 
     private func acceptAll() {
-        while true {
-            let descriptor = accept(listener, nil, nil)
-            guard descriptor >= 0 else { return }
-            _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
-            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        while let descriptor = listener.accept() {
             let isTaken = state.withLock { state in
                 guard state.watchers.count < Self.watchersMax else { return false }
                 state.watchers.append(Watcher(descriptor: descriptor))

@@ -67,15 +67,23 @@ struct ConfigurationSources {
         pluginsDirectory = plugins ?? Installation.own.plugins
     }
 
-    func registry(log: any ProviderLog) throws -> PluginRegistry {
+    /// Where the host remembers things of plugins; nil when nothing names a place.
+    var stateDirectory: String? { StateDirectory.path(configuration.text("vchost", "state")).map(AbsolutePath.of) }
+
+    func loader(quarantine: Quarantine? = nil, log: any ProviderLog) throws -> PluginLoader {
         let cache = configuration.text("vchost", "plugin_cache")
         // The loader wants an absolute path, because the linker searches for anything else.
-        let loader = try PluginLoader(cacheDirectory: cache.isEmpty ? nil : AbsolutePath.of(cache), log: log)
-        return PluginRegistry(directory: pluginsDirectory, loader: loader, log: log)
+        return try PluginLoader(
+            cacheDirectory: cache.isEmpty ? nil : AbsolutePath.of(cache), quarantine: quarantine, log: log)
+    }
+
+    func registry(loader: PluginLoader, log: any ProviderLog) -> PluginRegistry {
+        PluginRegistry(directory: pluginsDirectory, loader: loader, log: log)
     }
 
     func review(log: any ProviderLog) throws -> ConfigurationReview {
-        ConfigurationReview(configuration, registry: try registry(log: log), environment: environment)
+        ConfigurationReview(
+            configuration, registry: registry(loader: try loader(log: log), log: log), environment: environment)
     }
 }
 

@@ -2,12 +2,16 @@
 
 import Calls
 import Conformance
+import HostServices
 import Providers
 
 enum InnerCommands {
     /// Nil when `name` is none of them.
     static func run(_ name: String, _ words: some Sequence<String>) -> Int32? {
         switch (name, Array(words).first) {
+        case ("__worker", .some):
+            // Runs one provider of a plugin for a host, in a process of its own.
+            WorkerChild.run(Array(words), services: ChildSideServices())
         case ("__probe", let path?):
             // Opens a foreign library in a process that may die of it.
             PluginProbe.child(path: path)

@@ -16,7 +16,8 @@ enum RunCommand: Command {
     static let help = """
         usage: vchost --plugins DIRECTORY [--config FILE]
 
-        Answers calls until SIGTERM or SIGINT, then ends those that are up and stops.
+        Answers calls until SIGTERM or SIGINT, then ends those that are up and stops. SIGHUP looks for new
+        plugins, which are otherwise seen as they come.
 
         \(Arguments.help(options))
         """
@@ -31,14 +32,16 @@ enum RunCommand: Command {
         sigemptyset(&signals)
         sigaddset(&signals, SIGTERM)
         sigaddset(&signals, SIGINT)
+        // A terminal that closes is no reason to end calls: it makes the host look at its plugins again.
+        sigaddset(&signals, SIGHUP)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
-        // A terminal that closes is no reason to end calls.
-        signal(SIGHUP, SIG_IGN)
-
         let runtime = try HostRuntime(sources)
-        var received: Int32 = 0
-        sigwait(&signals, &received)
+        var received = SIGHUP
+        repeat {
+            sigwait(&signals, &received)
+            if received == SIGHUP { runtime.reload() }
+        } while received == SIGHUP
         // A second one ends the process at once, whatever is still open.
         pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         runtime.logger.info("stopping: \(received == SIGINT ? "SIGINT" : "SIGTERM")")

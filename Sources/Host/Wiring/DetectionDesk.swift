@@ -2,6 +2,7 @@
 // energy detector for profiles that name none, or whose detector is not there.
 
 import Calls
+import Dispatch
 import HostServices
 import Media
 import Providers
@@ -15,25 +16,64 @@ final class DetectionDesk: Sendable {
         let memory: VoiceActivityMemory?
     }
 
-    private let threads: [String: (thread: DetectionThread, provider: VoiceActivityProvider)]
+    private struct Detector {
+        let thread: DetectionThread
+        let provider: VoiceActivityProvider
+    }
+
+    private struct State {
+        /// What new calls get, by the name of the section.
+        var current: [String: Detector] = [:]
+        /// All that run, those included that only old calls listen to.
+        var running: [ObjectIdentifier: Detector] = [:]
+    }
+
+    private let state = Mutex(State())
     private let builtIn: DetectionThread
     private let logger: Logger
 
-    /// - Parameter providers: detectors that are running, by the name of their section.
-    init(_ providers: [String: VoiceActivityProvider], logger: Logger) throws {
+    init(logger: Logger) throws {
         self.logger = logger
-        var threads: [String: (thread: DetectionThread, provider: VoiceActivityProvider)] = [:]
-        for (name, provider) in providers {
-            let thread = DetectionThread(
-                detector: DetectorTable(ops: provider.ops, provider: provider.state),
-                configuration: DetectionConfiguration(name: name)
-            ) { logger.warning($0, of: LogSubject(name: name)) }
-            try thread.start()
-            threads[name] = (thread, provider)
-        }
-        self.threads = threads
         builtIn = DetectionThread(detector: nil, configuration: DetectionConfiguration(name: "energy")) { _ in }
         try builtIn.start()
+    }
+
+    /// New calls are listened to by this detector, on a thread of its own.
+    func use(_ provider: VoiceActivityProvider) {
+        let name = provider.instance.name
+        let thread = DetectionThread(
+            detector: DetectorTable(ops: provider.ops, provider: provider.state),
+            configuration: DetectionConfiguration(name: name)
+        ) { [logger] in logger.warning($0, of: LogSubject(name: name)) }
+        do {
+            try thread.start()
+        } catch {
+            return logger.error("\(error)", of: LogSubject(name: name))
+        }
+        state.withLock { state in
+            state.current[name] = Detector(thread: thread, provider: provider)
+            state.running[ObjectIdentifier(provider.instance)] = Detector(thread: thread, provider: provider)
+        }
+    }
+
+    /// New calls do not get it any more.
+    func withdraw(_ instance: ProviderInstance) {
+        state.withLock { state in
+            if state.current[instance.name]?.provider.instance === instance { state.current[instance.name] = nil }
+        }
+    }
+
+    /// Ends the thread of a detector to which no call listens; waits for the round that is under way.
+    func stop(_ instance: ProviderInstance) {
+        withdraw(instance)
+        guard let detector = state.withLock({ $0.running.removeValue(forKey: ObjectIdentifier(instance)) }) else {
+            return
+        }
+        let ended = DispatchSemaphore(value: 0)
+        detector.thread.stop { ended.signal() }
+        if ended.wait(timeout: .now() + .seconds(5)) == .timedOut {
+            logger.error("is stuck in its plugin", of: LogSubject(name: instance.name))
+        }
     }
 
     /// Listens to a stream. `heard` is called on the detector's thread.
@@ -43,7 +83,8 @@ final class DetectionDesk: Sendable {
         let source = StreamSource(stream.inboundForDetector)
         let rateHz = stream.sampleRateHz
         let sink: DetectionStream.Sink = { heard(VoiceEvent($0)) }
-        if let detector, let (thread, provider) = threads[detector] {
+        if let detector, let chosen = state.withLock({ $0.current[detector] }) {
+            let (thread, provider) = (chosen.thread, chosen.provider)
             do throws(ProviderFailure) {
                 let memory = try provider.open(call: call, rateHz: rateHz) { [logger] failure in
                     logger.error("\(failure.message)", of: LogSubject(name: detector, call: call))

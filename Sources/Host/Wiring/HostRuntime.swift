@@ -24,9 +24,10 @@ final class HostRuntime: Sendable {
     private let loop: CallLoop
     private let pump: FramePump
     private let engine: MediaEngine
-    private let providers: [String: ProviderInstance]
-    private let telephony: [TelephonyProvider]
+    private let house: PluginHouse
+    private let plugins: LivePlugins
     private let events: EventSocket?
+    private let control: ControlSocket?
 
     /// Starts a host. Throws what keeps it from starting at all.
     init(_ sources: ConfigurationSources) throws {
@@ -52,7 +53,16 @@ final class HostRuntime: Sendable {
         }.install()
 
         let log = ProviderLogger(logger)
-        let review = try sources.review(log: log)
+        // Before the directory is read, so that what changes meanwhile is seen.
+        let watch = DirectoryWatch(directory: sources.pluginsDirectory)
+        let quarantine = Quarantine(directory: sources.stateDirectory, hostVersion: VCHost.version, log: log)
+        let loader = try sources.loader(quarantine: quarantine, log: log)
+        let proof = SmokeProof(
+            configuration: configuration, directory: sources.pluginsDirectory,
+            proven: ProvenFiles(directory: sources.stateDirectory, hostVersion: VCHost.version))
+        let registry = Self.proven(sources.registry(loader: loader, log: log), proof, configuration, logger)
+        let review = ConfigurationReview(
+            sources.configuration, registry: registry, environment: sources.environment)
         for problem in review.problems {
             problem.severity == .error ? logger.error("\(problem)") : logger.warning("\(problem)")
         }
@@ -60,30 +70,26 @@ final class HostRuntime: Sendable {
             throw SettingsError(.invalid, "the configuration has errors; `vchost config check` lists them")
         }
 
-        services.secrets.replace(Self.secrets(review, configuration))
         let port = try services.reserveListener()
-        let started = ProviderStart(review.providers, log: log)
-        let providers = started.running
-        self.providers = providers
-        for (name, failure) in started.failures {
+        WorkerOptions.current = Self.workers(review, configuration)
+        let crashes = WorkerCrashes(quarantine: quarantine, logger: logger)
+        crashes.listen()
+        let house = PluginHouse(sources, proof: proof, services: services)
+        self.house = house
+        house.knowSecrets(of: review.providers.map(\.plugin))
+        let started = ProviderStart(review.providers, house: house, log: log)
+        for (name, _, failure) in started.failures {
             logger.error("did not start: \(failure.message)", of: LogSubject(name: name))
         }
 
-        var detectors: [String: VoiceActivityProvider] = [:]
-        for (name, instance) in providers where instance.kind == .voiceActivity {
-            do throws(ProviderFailure) {
-                detectors[name] = try VoiceActivityProvider(instance)
-            } catch {
-                logger.error(error.message, of: LogSubject(name: name))
-            }
-        }
         let profiles = configuration.sections(of: "profile").map { CallProfile($0, in: configuration) }
         let byName = Dictionary(profiles.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let sessions = ProviderSessions(
             chains: { call in
-                byName[call.profile]?.chains ?? ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
+                byName[call.profile]?.chains.available(in: house.running)
+                    ?? ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
             },
-            instance: { providers[$0] },
+            instance: { house.running[$0] },
             settings: { _, call in
                 var settings = SessionSettings()
                 settings.language = byName[call.profile]?.policy.language.tag ?? ""
@@ -101,32 +107,62 @@ final class HostRuntime: Sendable {
         let events = socketPath.isEmpty ? nil : try EventSocket(path: socketPath)
         self.events = events
         desk = CallDesk(
-            loop: loop, pump: pump, detection: try DetectionDesk(detectors, logger: logger), sessions: sessions,
+            loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
             clips: clips, profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
-        telephony = started.startTelephony(log: log, logger: logger, desk: desk)
+        house.open(desk)
+        house.publish(started.running)
+        let telephony = started.startTelephony(house: house, log: log, logger: logger)
+        house.publish(telephony.running)
+        var limits = PluginGenerations.Limits()
+        limits.drainNs = UInt64(configuration.integer("vchost", "drain_timeout_s")) * 1_000_000_000
+        let plugins = LivePlugins(
+            registry: registry, watch: watch, instances: house.running.all,
+            failures: started.failures + telephony.failures, loader: loader, house: house,
+            steps: house.steps, quarantine: quarantine,
+            records: ConformanceRecords(directory: sources.stateDirectory), limits: limits, log: log)
+        self.plugins = plugins
+        crashes.tell(plugins)
+        let controlPath = configuration.text("vchost", "control_socket")
+        let control = controlPath.isEmpty ? nil : try ControlSocket(
+            path: controlPath, handler: PluginControl(plugins: plugins, version: VCHost.version).handle)
+        self.control = control
         // A host that nobody can call is no host; whoever started it should hear of that, and not the callers.
-        guard !telephony.isEmpty else {
+        guard !telephony.running.isEmpty else {
             throw SettingsError(.invalid, started.hasTelephony
                 ? "no telephony provider started; the lines above say why"
                 : "no [telephony.NAME] is configured: nobody could call")
         }
+        plugins.start()
+        try control?.appear()
         try services.openListener()
         if let port { logger.info("vendors that call us are let in at port \(port)") }
         try events?.appear()
         logger.info(
-            "ready: \(providers.count + telephony.count) of \(review.providers.count) providers, "
+            "ready: \(house.running.all.count) of \(review.providers.count) providers, "
                 + "\(profiles.count) profiles")
+    }
+
+    /// Looks at the plugin directory again.
+    func reload() {
+        logger.info("SIGHUP: looking at \(plugins.directory); the configuration is read at the start only")
+        plugins.reload()
     }
 
     /// Ends calls, then what they stood on. Returns when all is done or the time is over.
     func stop() {
+        control?.stop()
+        plugins.stop()
+        let telephony = house.telephony
         for provider in telephony { provider.instance.drain() }
         if !desk.close(timeoutMs: 3_000) { logger.warning("\(desk.callCount) calls did not end in 3 s") }
         loop.stop()
         for provider in telephony { _ = provider.instance.waitUntilDrained(timeoutMs: 1_000) }
-        for instance in telephony.map(\.instance) + Array(providers.values) { instance.destroy() }
+        for instance in plugins.instances where instance.state != .destroyed {
+            if instance.sessionCount == 0 { house.willDestroy(instance) }
+            instance.destroy()
+        }
         pump.stop()
         engine.stop()
         events?.stop()
@@ -149,16 +185,32 @@ final class HostRuntime: Sendable {
         return services
     }
 
-    /// Where each secret that a plugin may ask for is to be found.
-    private static func secrets(
-        _ review: ConfigurationReview, _ configuration: Configuration
-    ) -> [String: SecretReference] {
-        var references: [String: SecretReference] = [:]
-        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
-            // The review has refused what cannot be parsed and is needed.
-            references[name] = try? SecretReference(parsing: configuration.secretReference(name))
+    /// The directory without what some section names, the build did not make, and the smoke rules refuse. Each file is
+    /// proven once, so this costs a start nothing but the first time.
+    private static func proven(
+        _ registry: PluginRegistry, _ proof: SmokeProof, _ configuration: Configuration, _ logger: Logger
+    ) -> PluginRegistry {
+        var registry = registry
+        for plugin in registry.plugins where !plugin.isShipped {
+            let candidate = PluginToProve(plugin)
+            guard !configuration.wanting(candidate.file, plugin.manifest).isEmpty,
+                let refusal = proof.refusal(of: candidate)
+            else { continue }
+            logger.warning("\(refusal)", of: LogSubject(plugin: plugin.id))
+            registry = registry.refusing(plugin, refusal)
         }
-        return references
+        return registry
+    }
+
+    private static func workers(_ review: ConfigurationReview, _ configuration: Configuration) -> WorkerOptions {
+        var options = WorkerOptions.current
+        options.memoryBytes = UInt64(configuration.integer("vchost", "worker_memory_mib")) << 20
+        // A secret is lent by name to the plugin whose manifest lists it, and not left in everybody's environment.
+        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
+            let reference = configuration.secretReference(name)
+            if reference.hasPrefix("env:") { options.withheldVariables.insert(String(reference.dropFirst(4))) }
+        }
+        return options
     }
 
     private static func media(_ configuration: Configuration) -> MediaConfiguration {

@@ -95,7 +95,11 @@ final class LiveCall: Sendable {
             desk.log(.info, "hung up: \(cause)\(detail)", identity)
             if mailbox == nil { finish() }
         case .lost(let failure):
-            desk.log(.error, "the signalling was lost: \(failure.message)", identity)
+            let goesOn = failure.code == .crashed && mailbox != nil
+            desk.log(
+                .error,
+                "the signalling was lost: \(failure.message)"
+                    + (goesOn ? "; the call goes on until its media ends" : ""), identity)
             if mailbox == nil { finish() }
         case .failed(let failure): desk.log(.warning, failure.message, identity)
         default: break

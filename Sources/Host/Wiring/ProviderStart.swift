@@ -7,32 +7,35 @@ import HostServices
 import Providers
 
 struct ProviderStart {
-    /// Running, by the name of their section; telephony is not among them.
-    let running: [String: ProviderInstance]
-    let failures: [(name: String, failure: ProviderFailure)]
+    typealias Failure = (name: String, plugin: LoadedPlugin, failure: ProviderFailure)
+
+    /// Telephony is not among them.
+    let running: [ProviderInstance]
+    let failures: [Failure]
     private let telephonySections: [ProviderSection]
     var hasTelephony: Bool { !telephonySections.isEmpty }
 
-    init(_ sections: [ProviderSection], log: any ProviderLog) {
+    init(_ sections: [ProviderSection], house: PluginHouse, log: any ProviderLog) {
         var started: [ProviderInstance] = []
-        var failures: [(name: String, failure: ProviderFailure)] = []
+        var failures: [Failure] = []
         for section in sections where section.kind != .telephony {
             let instance = ProviderInstance(section, log: log)
             do throws(ProviderFailure) {
                 try instance.create()
+                try house.created(instance)
                 try instance.start()
                 started.append(instance)
             } catch {
-                failures.append((section.name, error))
+                failures.append((section.name, section.plugin, error))
             }
         }
-        var running: [String: ProviderInstance] = [:]
+        var running: [ProviderInstance] = []
         for instance in started {
             do throws(ProviderFailure) {
                 try instance.waitUntilReady()
-                running[instance.name] = instance
+                running.append(instance)
             } catch {
-                failures.append((instance.name, error))
+                failures.append((instance.name, instance.plugin, error))
             }
         }
         self.running = running
@@ -41,35 +44,30 @@ struct ProviderStart {
     }
 
     /// Opens the doors. A provider that does not start is said in the log.
-    func startTelephony(log: any ProviderLog, logger: Logger, desk: CallDesk) -> [TelephonyProvider] {
-        var providers: [TelephonyProvider] = []
+    func startTelephony(house: PluginHouse, log: any ProviderLog, logger: Logger) -> (
+        running: [ProviderInstance], failures: [Failure]
+    ) {
+        var running: [ProviderInstance] = []
+        var failures: [Failure] = []
         for section in telephonySections {
             let instance = ProviderInstance(section, log: log)
             do throws(ProviderFailure) {
                 try instance.create()
-                let link = WeakProvider()
-                let provider = try TelephonyProvider(instance) { event in desk.happened(event) { link.provider } }
-                link.provider = provider
+                try house.created(instance)
                 try instance.start()
                 try instance.waitUntilReady()
-                providers.append(provider)
+                running.append(instance)
             } catch {
+                house.willDestroy(instance)
+                failures.append((section.name, section.plugin, error))
                 logger.error("did not start: \(error.message)", of: LogSubject(name: section.name))
             }
         }
-        return providers
+        return (running, failures)
     }
 }
 
 /// The provider, for a closure that must exist before it. Written before the provider starts, only read afterwards.
 final class WeakProvider: @unchecked Sendable {
     weak var provider: TelephonyProvider?
-}
-
-extension ProviderInstance {
-    convenience init(_ section: ProviderSection, log: any ProviderLog) {
-        self.init(
-            plugin: section.plugin, declaration: section.declaration, name: section.name,
-            configuration: section.configuration, log: log)
-    }
 }

@@ -9,6 +9,7 @@
 // Refused: delivering on the I/O thread (one stuck plugin stops every vendor), and one pool for all (four stuck
 // sessions of one plugin stop the rest just as well). The hand-over costs some 20 µs.
 
+import CPlatform
 import Glibc
 import PluginABI
 import Providers
@@ -111,10 +112,13 @@ final class Mailbox: Sendable {
                 // Whoever destroys an object ends it first, and then takes the lock that we hold now.
                 guard !object.isEnded else { return (false, 0) }
                 let begun = Monotonic.nowNs()
+                // In a worker a crash tells where it was.
+                vch_breadcrumb(workerCallbackSlot, object.handle)
                 let hasMore = next.deliver()
+                vch_breadcrumb(0, 0)
                 return (hasMore, Monotonic.nowNs() - begun)
             }
-            if tookNs > 5_000_000 { slowCall(object, tookNs) }
+            if tookNs > 5_000_000, !object.isShadow { slowCall(object, tookNs) }
             if hasMore {
                 state.withLock { state in
                     if !state.isClosed { state.waiting.append(next) }

@@ -31,8 +31,10 @@ final class HTTPLoop: Sendable {
 
     init(limits: HTTPLimits) {
         self.limits = limits
-        thread.withLock { $0 = ServiceThread("http") { [self] in run() } }
     }
+
+    /// Starts the thread. Commands that were sent before are carried out then.
+    func begin() { thread.withLock { $0 = ServiceThread("http") { [self] in run() } } }
 
     func send(_ command: Command) {
         inbox.withLock { inbox in

@@ -36,6 +36,9 @@ final class HTTPService: Sendable {
         }
     }
 
+    /// Starts the I/O thread.
+    func begin() { loop.begin() }
+
     func start(
         owner: PluginObject, epoch: UInt64, _ outbound: HTTPRequest.Outbound, events: vc_http_events,
         context: UnsafeMutableRawPointer?

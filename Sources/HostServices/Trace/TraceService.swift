@@ -62,6 +62,9 @@ public final class TraceService: Sendable {
         if let open = spans.remove(handle) { collector(open.finished(detail: detail, isComplete: true)) }
     }
 
+    /// A span that was measured elsewhere.
+    func collect(_ span: TraceSpan) { collector(span) }
+
     /// 32 hexadecimal digits: the same for every session of the call.
     public func traceID(ofCall call: String) -> String {
         Self.hexadecimal(hash(call, seeds[0])) + Self.hexadecimal(hash(call, seeds[1]) | 1)  // all zeroes are not valid

@@ -33,8 +33,10 @@ final class WebSocketLoop: SocketCarrier {
     init(authoritiesPath: String?, logger: Logger) {
         self.authoritiesPath = authoritiesPath
         self.logger = logger
-        thread.withLock { $0 = ServiceThread("websocket") { [self] in run() } }
     }
+
+    /// Starts the thread. Commands that were sent before are carried out then.
+    func begin() { thread.withLock { $0 = ServiceThread("websocket") { [self] in run() } } }
 
     func connect(_ socket: WebSocket, to target: WebSocketLink.Target) { send(.connect(socket, target)) }
 

@@ -75,6 +75,9 @@ final class WebSocketService: Sendable {
 
     private func table(of handle: vc_handle) -> OwnedTable<WebSocket> { served.isOurs(handle) ? served : sockets }
 
+    /// Starts the I/O thread.
+    func begin() { loop.begin() }
+
     func connect(
         owner: PluginObject, _ target: WebSocketLink.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
     ) -> (status: vc_status, socket: vc_handle) {

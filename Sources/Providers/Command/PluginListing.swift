@@ -23,6 +23,8 @@ public struct PluginListing: Sendable {
         public var isShipped: Bool?
         /// A refusal's code.
         public var code: String?
+        /// What `vchost conform` gave these very bytes, if it has seen them.
+        public var level: String?
         /// Why it is not loaded, and what to do.
         public var reason: String?
         public var mend: String?
@@ -60,7 +62,8 @@ public struct PluginListing: Sendable {
                 "name": .string(name), "path": .string(path), "state": .string(state.rawValue),
                 "kinds": .array(kinds.map { .string($0) }), "unknownKinds": .array(unknownKinds.map { .string($0) }),
                 "id": text(id), "version": text(version), "abi": text(abi), "sha256": text(sha256),
-                "origin": .string(origin), "code": text(code), "reason": text(reason), "mend": text(mend),
+                "origin": .string(origin), "level": text(level), "code": text(code),
+                "reason": text(reason), "mend": text(mend),
             ]
             if let manifest {
                 members["title"] = .string(manifest.title)
@@ -88,9 +91,13 @@ public struct PluginListing: Sendable {
     public let rows: [Row]
     public let problem: String?
 
-    public init(_ registry: PluginRegistry) {
+    public init(_ registry: PluginRegistry, levels: [String: ConformanceRecord] = [:]) {
         directory = registry.directory
-        rows = registry.entries.map(Row.init)
+        rows = registry.entries.map { entry in
+            var row = Row(entry)
+            row.level = entry.sha256.flatMap { levels[$0]?.level }
+            return row
+        }
         problem = registry.refusal.map { "\($0)" }
     }
 
@@ -105,11 +112,12 @@ public struct PluginListing: Sendable {
 
     /// A table, and below it a sentence for each file that is not loaded.
     public var text: String {
-        var lines: [[String]] = [["FILE", "STATE", "KIND", "ID", "VERSION", "ABI", "ORIGIN", "SHA256"]]
+        var lines: [[String]] = [["FILE", "STATE", "KIND", "ID", "VERSION", "ABI", "ORIGIN", "LEVEL", "SHA256"]]
         for row in rows {
             lines.append([
                 row.name, row.state.rawValue, row.kinds.isEmpty ? "-" : row.kinds.joined(separator: ","), row.id ?? "-",
-                row.version ?? "-", row.abi ?? "-", row.origin, row.sha256.map { String($0.prefix(12)) } ?? "-",
+                row.version ?? "-", row.abi ?? "-", row.origin, row.level ?? "-",
+                row.sha256.map { String($0.prefix(12)) } ?? "-",
             ])
         }
         var out = rows.isEmpty ? "" : Self.aligned(lines)

@@ -10,26 +10,57 @@ public struct PluginsCommand: Sendable {
     public let directory: String
     public let cacheDirectory: String?
     public let probe: PluginProbe
+    /// Where crashes and conformance results are remembered; nil when nowhere.
+    public let stateDirectory: String?
+    public let hostVersion: String
+    /// The control socket that is asked without `--host`, if there is one.
+    public let socket: String?
+    /// Asks a running host.
+    public let ask: @Sendable (_ socket: String, _ request: JSONValue) -> Result<JSONValue, Unreachable>
 
-    public init(directory: String, cacheDirectory: String? = nil, probe: PluginProbe = .host) {
+    /// No host answered, and why.
+    public struct Unreachable: Error, Sendable {
+        public let message: String
+        public init(_ message: String) { self.message = message }
+    }
+
+    public init(
+        directory: String, cacheDirectory: String? = nil, probe: PluginProbe = .host, stateDirectory: String? = nil,
+        hostVersion: String = "", socket: String? = nil,
+        ask: @escaping @Sendable (String, JSONValue) -> Result<JSONValue, Unreachable> = { socket, _ in
+            .failure(Unreachable("\(socket): no way to ask it"))
+        }
+    ) {
         self.directory = directory
         self.cacheDirectory = cacheDirectory
         self.probe = probe
+        self.stateDirectory = stateDirectory
+        self.hostVersion = hostVersion
+        self.socket = socket
+        self.ask = ask
     }
 
     public static let help = """
         usage: vchost plugins list [--json] [--plugins DIRECTORY]
+               vchost plugins list [--json] --host SOCKET
+               vchost plugins reload [--host SOCKET]
+               vchost plugins pardon NAME|SHA256 [--host SOCKET]
                vchost plugins info NAME [--json] [--plugins DIRECTORY]
                vchost plugins pack FILE.so MANIFEST.json [-o OUT.so]
                vchost plugins new NAME --kind KIND --language LANGUAGE [--directory DIRECTORY] [--templates DIRECTORY]
 
         list   Every file of the directory: its state, kinds, id, version, ABI, origin and hash,
-               and for what was not loaded the reason and the mend.
+               and for what was not loaded the reason and the mend. With --host those of a running
+               host: each generation with its sessions, crashes and time, and what happened last.
+        reload Makes a running host look at its plugin directory again, and tells what changed.
+        pardon Lets a plugin out of quarantine, in a running host or in its state directory.
         info   One plugin in full. NAME is its file, its file without .so, or its id.
         pack   Writes the manifest into the library, after checking both. In place without -o.
         new    Writes the folder of a new plugin, which `make` builds and which keeps the contract as it is.
                KIND is tts, stt, llm, vad, turn or telephony; LANGUAGE is c, cpp, swift or rust.
                C has all six, the others have tts, stt and llm.
+
+        SOCKET is the host's [vchost] control_socket; without --host that of ./vchost.ini.
 
         Exit codes: 0 all is well, 1 something was refused, 2 the command line is wrong.
 
@@ -42,6 +73,7 @@ public struct PluginsCommand: Sendable {
         var directory = directory
         var out: String?
         var beginning: [String: String] = [:]
+        var host: String?
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             switch argument {
@@ -49,9 +81,13 @@ public struct PluginsCommand: Sendable {
             case "--help", "-h":
                 output(Self.help)
                 return 0
-            case "--plugins", "-o":
+            case "--plugins", "-o", "--host":
                 guard let value = rest.popFirst() else { return usage("\(argument) needs a value", errors) }
-                if argument == "-o" { out = value } else { directory = value }
+                switch argument {
+                case "-o": out = value
+                case "--host": host = value
+                default: directory = value
+                }
             case "--kind", "--language", "--directory", "--templates":
                 guard let value = rest.popFirst() else { return usage("\(argument) needs a value", errors) }
                 beginning[argument] = value
@@ -61,7 +97,11 @@ public struct PluginsCommand: Sendable {
             }
         }
         switch (words.first, words.count) {
-        case ("list", 1): return list(directory, json, output, errors)
+        case ("list", 1):
+            if let host { return listLive(host, json, output, errors) }
+            return list(directory, json, output, errors)
+        case ("reload", 1): return reload(host, output, errors)
+        case ("pardon", 2): return pardon(words[1], host, output, errors)
         case ("info", 2): return info(words[1], directory, json, output, errors)
         case ("pack", 3): return pack(words[1], words[2], out ?? words[1], output, errors)
         case ("new", 2): return new(words[1], beginning, output, errors)
@@ -103,7 +143,9 @@ public struct PluginsCommand: Sendable {
 
     private func registry(_ directory: String, _ errors: (String) -> Void) -> PluginRegistry? {
         do throws(PluginRefusal) {
-            let loader = try PluginLoader(cacheDirectory: cacheDirectory, probe: probe, log: Silence())
+            let quarantine = Quarantine(directory: stateDirectory, hostVersion: hostVersion, log: Silence())
+            let loader = try PluginLoader(
+                cacheDirectory: cacheDirectory, probe: probe, quarantine: quarantine, log: Silence())
             return PluginRegistry(directory: directory, loader: loader, log: Silence())
         } catch {
             errors("vchost plugins: \(error)\n")
@@ -115,9 +157,68 @@ public struct PluginsCommand: Sendable {
         _ directory: String, _ json: Bool, _ output: (String) -> Void, _ errors: (String) -> Void
     ) -> Int32 {
         guard let registry = registry(directory, errors) else { return 1 }
-        let listing = PluginListing(registry)
+        let listing = PluginListing(registry, levels: ConformanceRecords(directory: stateDirectory).all())
         output(json ? listing.json.text + "\n" : listing.text)
         return listing.hasRefused ? 1 : 0
+    }
+
+    // MARK: A running host
+
+    private func asked(
+        _ request: JSONValue, _ host: String?, _ errors: (String) -> Void
+    ) -> JSONValue? {
+        guard let path = host ?? socket else {
+            errors("vchost plugins: name the host's control socket with --host; it is [vchost] control_socket\n")
+            return nil
+        }
+        switch ask(path, request) {
+        case .success(let answer):
+            if answer["ok"]?.bool == true { return answer }
+            errors("vchost plugins: \(answer["error"]?.string ?? "the host answers nonsense")\n")
+        case .failure(let problem): errors("vchost plugins: \(problem.message)\n")
+        }
+        return nil
+    }
+
+    private func listLive(
+        _ host: String, _ json: Bool, _ output: (String) -> Void, _ errors: (String) -> Void
+    ) -> Int32 {
+        guard let answer = asked(["command": "plugins"], host, errors) else { return 1 }
+        let listing = LivePluginListing(answer)
+        output(json ? answer.text + "\n" : listing.text)
+        return listing.hasRefused ? 1 : 0
+    }
+
+    private func reload(_ host: String?, _ output: (String) -> Void, _ errors: (String) -> Void) -> Int32 {
+        guard let answer = asked(["command": "reload"], host, errors) else { return 1 }
+        let lines = (answer["lines"]?.array ?? []).compactMap(\.string)
+        output(lines.isEmpty ? "nothing has changed\n" : lines.map { $0 + "\n" }.joined())
+        return 0
+    }
+
+    private func pardon(
+        _ name: String, _ host: String?, _ output: (String) -> Void, _ errors: (String) -> Void
+    ) -> Int32 {
+        let request: JSONValue = ["command": "pardon", "plugin": .string(name)]
+        if let host {
+            guard asked(request, host, errors) != nil else { return 1 }
+        } else if let socket, case .success(let answer) = ask(socket, request) {
+            guard answer["ok"]?.bool == true else {
+                errors("vchost plugins: \(answer["error"]?.string ?? "the host answers nonsense")\n")
+                return 1
+            }
+        } else {
+            // No host runs: what it would read at its start is what there is to change.
+            let quarantine = Quarantine(directory: stateDirectory, hostVersion: hostVersion, log: Silence())
+            let pardoned = quarantine.pardon(name)
+            quarantine.flush()
+            guard !pardoned.isEmpty else {
+                errors("vchost plugins: nothing is remembered against \(name)\n")
+                return 1
+            }
+        }
+        output("\(name) is pardoned\n")
+        return 0
     }
 
     private func info(

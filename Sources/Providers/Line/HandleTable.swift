@@ -47,6 +47,24 @@ public final class HandleTable: Sendable {
         }
     }
 
+    /// Puts `object` where `handle` says: a worker's objects have the handles that the host gave them, so that both
+    /// mean the same by a number. False when it is no handle. An object with the slot's earlier handle is stale from
+    /// then on: the host has given the slot to another already.
+    func place(_ object: PluginObject, at handle: vc_handle) -> Bool {
+        let slot = Int(truncatingIfNeeded: handle & 0xffff_ffff)
+        guard slot > 0, slot < Self.slotsMax else { return false }
+        return state.withLock { state in
+            while state.objects.count <= slot {
+                state.objects.append(nil)
+                state.generations.append(1)
+            }
+            state.objects[slot] = object
+            state.generations[slot] = UInt32(truncatingIfNeeded: handle >> 32)
+            object.handle = handle
+            return true
+        }
+    }
+
     /// The object behind `handle`, or nil when it is gone or never was.
     public func resolve(_ handle: vc_handle) -> PluginObject? {
         let slot = Int(truncatingIfNeeded: handle & 0xffff_ffff)

@@ -23,6 +23,8 @@ public final class PluginObject: @unchecked Sendable {
     public let configuration: JSONValue
     /// Names of secrets that the manifest lists.
     public let secrets: [String]
+    /// Stands for a worker's object, so that what is done for that one holds up nobody: its calls may wait.
+    public let isShadow: Bool
 
     /// 0 until the object stands in a `HandleTable`.
     public internal(set) var handle: vc_handle = 0
@@ -38,7 +40,8 @@ public final class PluginObject: @unchecked Sendable {
 
     public init(
         level: Level, plugin: String, name: String, call: String = "", configuration: JSONValue = [:],
-        secrets: [String] = [], receive: @escaping @Sendable (UnsafePointer<vc_event>) -> vc_status
+        secrets: [String] = [], isShadow: Bool = false,
+        receive: @escaping @Sendable (UnsafePointer<vc_event>) -> vc_status
     ) {
         self.level = level
         self.plugin = plugin
@@ -46,6 +49,7 @@ public final class PluginObject: @unchecked Sendable {
         self.call = call
         self.configuration = configuration
         self.secrets = secrets
+        self.isShadow = isShadow
         self.receive = receive
         mutex = .allocate(capacity: 1)
         var attributes = pthread_mutexattr_t()

@@ -1,4 +1,5 @@
-// A plugin whose code is in this process. It stays there: nothing here can unload it.
+// A plugin that may be used. Its code is in this process, for ever, if the build made it, or if an operator's setting
+// asks for that; what was dropped in by somebody runs in a worker and was only ever opened by a child.
 
 import PluginABI
 
@@ -12,11 +13,11 @@ public final class LoadedPlugin: Sendable {
     public let sha256: String
     /// Whether the build listed this very file as its own.
     public let isShipped: Bool
-    let module: PluginModule
+    let description: ModuleDescription
 
     init(
         manifest: Manifest, sidecar: Sidecar, path: String, loadedPath: String, sha256: String, isShipped: Bool,
-        module: PluginModule
+        description: ModuleDescription
     ) {
         self.manifest = manifest
         self.sidecar = sidecar
@@ -24,7 +25,7 @@ public final class LoadedPlugin: Sendable {
         self.loadedPath = loadedPath
         self.sha256 = sha256
         self.isShipped = isShipped
-        self.module = module
+        self.description = description
     }
 
     public var id: String { manifest.id }
@@ -34,11 +35,29 @@ public final class LoadedPlugin: Sendable {
         manifest.providers.first { $0.knownKind == kind && (id == nil || $0.id == id) }
     }
 
-    func table(of declaration: ProviderDeclaration) -> vc_provider {
-        guard let provider = module.providers.first(where: { $0.kind == declaration.kind && $0.id == declaration.id })
-        else {
-            preconditionFailure("\(declaration.id) is not a provider of \(id)")
+    /// Where its providers run unless the configuration says otherwise.
+    public var defaultIsolation: Manifest.Isolation { Self.defaultIsolation(isShipped: isShipped) }
+
+    public static func defaultIsolation(isShipped: Bool) -> Manifest.Isolation { isShipped ? .inprocess : .worker }
+
+    /// The table of a provider: the plugin's own, for which its code comes into this process, or one of a proxy.
+    func table(
+        of declaration: ProviderDeclaration, _ isolation: Manifest.Isolation
+    ) throws(PluginRefusal) -> vc_provider {
+        switch isolation {
+        case .worker:
+            guard let provider = description.provider(declaration) else { missing(declaration) }
+            return ProxyTables.provider(provider)
+        case .inprocess:
+            let file = String(path.split(separator: "/").last ?? "")
+            let module = try PluginLoader.enter(loadedPath, file: file).module
+            let found = module.providers.first { $0.kind == declaration.kind && $0.id == declaration.id }
+            guard let found else { missing(declaration) }
+            return found.table
         }
-        return provider.table
+    }
+
+    private func missing(_ declaration: ProviderDeclaration) -> Never {
+        preconditionFailure("\(declaration.id) is not a provider of \(id)")
     }
 }

@@ -20,23 +20,31 @@ import Synchronization
 public final class PluginLoader: Sendable {
     public let store: PluginStore
     private let probe: PluginProbe
+    private let quarantine: Quarantine?
     private let log: any ProviderLog
 
     /// - Parameters:
     ///   - cacheDirectory: of the copies; nil for `PluginStore.defaultDirectory`.
     ///   - probe: how to try out a foreign library.
-    public init(cacheDirectory: String? = nil, probe: PluginProbe = .host, log: any ProviderLog) throws(PluginRefusal) {
+    ///   - quarantine: files that crashed too often; they are not opened.
+    public init(
+        cacheDirectory: String? = nil, probe: PluginProbe = .host, quarantine: Quarantine? = nil, log: any ProviderLog
+    ) throws(PluginRefusal) {
         store = try PluginStore(directory: cacheDirectory)
         self.probe = probe
+        self.quarantine = quarantine
         self.log = log
     }
 
     /// What is known of a file without running it.
-    struct Candidate {
+    public struct Candidate: Sendable {
         let file: PluginFile
-        let manifest: Manifest
+        public let manifest: Manifest
         let sidecar: Sidecar
-        let isShipped: Bool
+        /// Whether the build listed this very file as its own.
+        public let isShipped: Bool
+
+        public var sha256: String { file.sha256 }
     }
 
     /// Reads a file and everything that it says about itself.
@@ -85,41 +93,59 @@ public final class PluginLoader: Sendable {
         }
     }
 
-    /// Brings the code into this process. The same file twice gives the same plugin.
+    /// Makes a plugin of a file: of one that the build made by opening it, of any other by letting a child open it.
     func load(_ candidate: Candidate) throws(PluginRefusal) -> LoadedPlugin {
         let file = candidate.file
+        if let refusal = quarantine?.refusal(of: file.sha256, file: file.name) { throw refusal }
         let copy = try store.copy(of: file)
-        return try Self.loaded.withLock { loaded throws(PluginRefusal) in
-            let module: PluginModule
-            if let known = loaded[copy] {
-                module = known
-            } else {
-                if !candidate.isShipped { try probe.check(path: copy, file: file.name) }
-                let entry = try Self.open(copy, file.name)
-                let begin = hostClockNs()
-                module = try PluginModule.enter(entry, file: file.name)
-                let tookMs = Int((hostClockNs() - begin) / 1_000_000)
-                if tookMs > PluginModule.entryMsMax {
-                    log.write(
-                        ProviderLogLine(
-                            .pluginFault,
-                            "\(VC_PLUGIN_ENTRY) took \(tookMs) ms; \(PluginModule.entryMsMax) ms are allowed",
-                            plugin: candidate.manifest.id))
-                }
-                loaded[copy] = module
+        let description: ModuleDescription
+        if candidate.isShipped {
+            let (module, tookMs) = try Self.enter(copy, file: file.name)
+            description = module.description
+            if tookMs > PluginModule.entryMsMax { slow(tookMs, candidate.manifest.id) }
+        } else {
+            description = try Self.tried.withLock { tried throws(PluginRefusal) in
+                if let known = tried[copy] { return known }
+                let found = try probe.check(path: copy, file: file.name)
+                tried[copy] = found
+                return found
             }
-            try module.check(against: candidate.manifest, file: file.name)
-            return LoadedPlugin(
-                manifest: candidate.manifest, sidecar: candidate.sidecar, path: file.path, loadedPath: copy,
-                sha256: file.sha256, isShipped: candidate.isShipped, module: module)
+            if description.entryMs > PluginModule.entryMsMax { slow(description.entryMs, candidate.manifest.id) }
+        }
+        try description.check(against: candidate.manifest, file: file.name)
+        return LoadedPlugin(
+            manifest: candidate.manifest, sidecar: candidate.sidecar, path: file.path, loadedPath: copy,
+            sha256: file.sha256, isShipped: candidate.isShipped, description: description)
+    }
+
+    private func slow(_ tookMs: Int, _ id: String) {
+        log.write(
+            ProviderLogLine(
+                .pluginFault, "\(VC_PLUGIN_ENTRY) took \(tookMs) ms; \(PluginModule.entryMsMax) ms are allowed",
+                plugin: id))
+    }
+
+    /// Brings the code at `path`, a copy of ours, into this process. The same path twice gives the same module, and
+    /// then it took no time.
+    static func enter(_ path: String, file: String) throws(PluginRefusal) -> (module: PluginModule, tookMs: Int) {
+        try loaded.withLock { loaded throws(PluginRefusal) in
+            if let known = loaded[path] { return (known, 0) }
+            let entry = try open(path, file)
+            let begin = hostClockNs()
+            let module = try PluginModule.enter(entry, file: file)
+            let tookMs = Int((hostClockNs() - begin) / 1_000_000)
+            loaded[path] = module
+            return (module, tookMs)
         }
     }
 
     /// Modules by the path of their copy: the entry function is called once. Its lock is the one around libltdl.
     private static let loaded = Mutex<[String: PluginModule]>([:])
+    /// What children found in foreign files.
+    private static let tried = Mutex<[String: ModuleDescription]>([:])
 
-    /// Runs under the lock.
-    private static func open(_ path: String, _ file: String) throws(PluginRefusal) -> vc_plugin_entry_fn {
+    /// Runs under the lock, or in a process with nothing else to open.
+    static func open(_ path: String, _ file: String) throws(PluginRefusal) -> vc_plugin_entry_fn {
         guard dlopen(path, RTLD_NOW | RTLD_LOCAL) != nil else {
             throw PluginRefusal(linkerMessage: dlerror().map { String(cString: $0) } ?? "no reason given", file: file)
         }

@@ -60,27 +60,6 @@ struct PluginModule: @unchecked Sendable {
                 .entryBroken, "\(file) breaks the contract in its entry: \(error.problem)", mend: "Tell its author")
         }
     }
-
-    /// The table of a declared provider. The code must provide what the manifest says, and nothing else.
-    func check(against manifest: Manifest, file: String) throws(PluginRefusal) {
-        guard Int(hostMinorMin) <= HostTable.minor else {
-            throw .newerABI(file: file, id: manifest.id, minor: Int(hostMinorMin))
-        }
-        for declared in manifest.providers
-        where !providers.contains(where: { $0.kind == declared.kind && $0.id == declared.id }) {
-            throw PluginRefusal(
-                .entryBroken,
-                "\(file) lists the provider \(declared.id) (\(declared.kind)) in its manifest, and its code has none",
-                mend: "Make vc_provider.kind and .id equal to the manifest's")
-        }
-        for provider in providers
-        where !manifest.providers.contains(where: { $0.kind == provider.kind && $0.id == provider.id }) {
-            throw PluginRefusal(
-                .entryBroken,
-                "\(file) has code for the provider \(provider.id) (\(provider.kind)), which its manifest does not list",
-                mend: "Add it to the manifest")
-        }
-    }
 }
 
 extension PluginRefusal {

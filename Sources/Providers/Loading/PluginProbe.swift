@@ -3,7 +3,8 @@
 // The linker trusts what it maps, and a constructor is code: a damaged or hostile file can end the process that opens
 // it, and no check of the headers can promise otherwise. So a file that the build did not list as its own is opened
 // first in a child, which does exactly what the loader will do and says how far it came. No last word, no load. What
-// the child found is thrown away: the loader finds it again, and then with the reason at hand.
+// the child found (the providers, or the reason why not) is all that this process ever knows of a library that runs in
+// a worker.
 //
 // The child is the host's own executable, `vchost __probe PATH`, spawned and not forked: a fork of a Swift process with
 // threads may do nothing but exec.
@@ -35,24 +36,33 @@ public struct PluginProbe: Sendable {
 
     /// What `vchost __probe PATH` does. Ends the process.
     public static func child(path: String) -> Never {
+        let file = String(path.split(separator: "/").last ?? "")
         say(.opening)
-        if let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL), let entry = dlsym(handle, VC_PLUGIN_ENTRY) {
+        do throws(PluginRefusal) {
+            let entry = try PluginLoader.open(path, file)
             say(.entering)
-            _ = try? PluginModule.enter(unsafeBitCast(entry, to: vc_plugin_entry_fn.self), file: path)
+            let begin = hostClockNs()
+            let module = try PluginModule.enter(entry, file: file)
+            let tookMs = Int((hostClockNs() - begin) / 1_000_000)
+            for line in module.description(entryMs: tookMs).lines { say(line) }
+        } catch {
+            say(["refused", error.code.rawValue, error.reason, error.mend].joined(separator: "\t"))
         }
         say(.survived)
         _exit(0)
     }
 
-    private static func say(_ phase: Phase) {
-        let line = Array((mark + phase.rawValue + "\n").utf8)
+    private static func say(_ phase: Phase) { say(phase.rawValue) }
+
+    private static func say(_ text: String) {
+        let line = Array((mark + text.split(separator: "\n").joined(separator: " ") + "\n").utf8)
         _ = write(STDOUT_FILENO, line, line.count)
     }
 
     // MARK: The parent
 
-    /// Throws unless the child survived what the loader is about to do.
-    func check(path: String, file: String) throws(PluginRefusal) {
+    /// What a child found in the library. Throws what the loader would have thrown, and that the child did not survive.
+    func check(path: String, file: String) throws(PluginRefusal) -> ModuleDescription {
         let mend = "Do not use it; tell its author. `vchost plugins info \(file)` shows who that is"
         guard let outcome = run(path) else {
             throw PluginRefusal(
@@ -60,7 +70,7 @@ public struct PluginProbe: Sendable {
                 mend: "Check the installation of vchost")
         }
         let place = outcome.phase == .entering ? "in \(VC_PLUGIN_ENTRY)" : "while it was opened"
-        if outcome.phase == .survived { return }
+        if outcome.phase == .survived { return try Self.finding(outcome.lines, file) }
         if outcome.timedOut {
             throw PluginRefusal(.hung, "\(file) did not return within \(deadlineMs) ms \(place)", mend: mend)
         }
@@ -68,7 +78,7 @@ public struct PluginProbe: Sendable {
         throw PluginRefusal(.crashed, "\(file) \(how) \(place)", mend: mend)
     }
 
-    private func run(_ path: String) -> (phase: Phase, signal: Int32, timedOut: Bool)? {
+    private func run(_ path: String) -> (phase: Phase, lines: [String], signal: Int32, timedOut: Bool)? {
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return nil }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -99,11 +109,27 @@ public struct PluginProbe: Sendable {
         while waitpid(child, &status, 0) < 0, errno == EINTR {}
         kill(-child, SIGKILL)
         let lines = text.split(separator: "\n").compactMap { line in
-            line.hasPrefix(Self.mark) ? Phase(rawValue: String(line.dropFirst(Self.mark.count))) : nil
+            line.hasPrefix(Self.mark) ? String(line.dropFirst(Self.mark.count)) : nil
         }
         // A child that said nothing at all is not ours: the command is wrong.
-        guard let phase = lines.last else { return nil }
-        return (phase, status & 0x7f, timedOut)
+        guard let phase = lines.last(where: { Phase(rawValue: $0) != nil }).flatMap(Phase.init) else { return nil }
+        return (phase, lines, status & 0x7f, timedOut)
+    }
+
+    private static func finding(_ lines: [String], _ file: String) throws(PluginRefusal) -> ModuleDescription {
+        for line in lines {
+            let parts = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 4, parts[0] == "refused", let code = PluginRefusal.Code(rawValue: parts[1]) else {
+                continue
+            }
+            throw PluginRefusal(code, parts[2], mend: parts[3])
+        }
+        guard let description = ModuleDescription(lines: lines) else {
+            throw PluginRefusal(
+                .cannotLoad, "\(file) could not be tried out: the child did not say what it found",
+                mend: "Check the installation of vchost")
+        }
+        return description
     }
 
     /// Reads until the child closed its end, said that it survived, or the deadline passed.

@@ -11,6 +11,7 @@ public struct PluginRefusal: Error, Sendable, Equatable, CustomStringConvertible
         case noManifest, manifestBroken, sidecarBroken, newerABI, otherABI, toolchainDiffers
         case entryMissing, undefinedSymbol, missingLibrary, cannotLoad, crashed, hung
         case entryRefused, entryBroken, duplicateID, cacheUnusable
+        case quarantined, tooManyGenerations, notProven, didNotStart
     }
 
     public let code: Code

@@ -99,23 +99,48 @@ public struct PluginRegistry: Sendable {
         return String(stem)
     }
 
+    // MARK: A directory that changes
+
+    private init(directory: String, entries: [Entry]) {
+        self.directory = directory
+        self.entries = entries.sorted { $0.name < $1.name }
+        refusal = nil
+    }
+
+    /// The same directory with another state of one file.
+    func replacing(_ entry: Entry) -> PluginRegistry {
+        PluginRegistry(directory: directory, entries: entries.filter { $0.name != entry.name } + [entry])
+    }
+
+    /// The same directory with a loaded plugin that is not to be used.
+    public func refusing(_ plugin: LoadedPlugin, _ refusal: PluginRefusal) -> PluginRegistry {
+        replacing(
+            Entry(
+                name: PathName.last(of: plugin.path), path: plugin.path, manifest: plugin.manifest,
+                sha256: plugin.sha256, isShipped: plugin.isShipped, state: .refused(refusal)))
+    }
+
+    func removing(file name: String) -> PluginRegistry {
+        PluginRegistry(directory: directory, entries: entries.filter { $0.name != name })
+    }
+
     // MARK: One file
 
-    private static func entry(
-        _ name: String, in directory: String, names: [String], shipped: [String: String], owners: [String: String],
-        loader: PluginLoader
-    ) -> Entry {
-        let path = directory + "/" + name
-        func entry(_ state: State, _ file: PluginFile? = nil, _ manifest: Manifest? = nil) -> Entry {
-            Entry(
-                name: name, path: path, manifest: manifest, sha256: file?.sha256,
-                isShipped: file.map { shipped[name] == $0.sha256 } ?? false, state: state)
-        }
+    /// What a file turned out to be, before any of its code ran.
+    enum Finding {
+        case ignored(String, PluginFile?, Manifest?)
+        case refused(PluginRefusal, PluginFile?, Manifest?)
+        case candidate(PluginLoader.Candidate)
+    }
+
+    static func look(
+        at name: String, in directory: String, names: [String], shipped: [String: String]
+    ) -> Finding {
         guard name.hasSuffix(".so") else {
             if name.hasSuffix(".json"), names.contains(name.dropLast(5) + ".so") {
-                return entry(.ignored("the settings of \(name.dropLast(5)).so"))
+                return .ignored("the settings of \(name.dropLast(5)).so", nil, nil)
             }
-            return entry(.ignored("does not end in .so"))
+            return .ignored("does not end in .so", nil, nil)
         }
         var read: PluginFile?
         var manifest: Manifest?
@@ -126,20 +151,43 @@ public struct PluginRegistry: Sendable {
             manifest = known
             guard known.providers.contains(where: { $0.knownKind != nil }) else {
                 let kinds = known.providers.map(\.kind).joined(separator: ", ")
-                return entry(
-                    .ignored("provides only what this host does not know (\(kinds)); a newer vchost may"), file, known)
+                return .ignored(
+                    "provides only what this host does not know (\(kinds)); a newer vchost may", file, known)
             }
-            if let owner = owners[known.id] {
-                throw PluginRefusal(
-                    .duplicateID, "\(name) has the id \(known.id), which \(owner) has already",
-                    mend: "Remove one of the two; the first by name is used")
-            }
-            let candidate = PluginLoader.Candidate(
-                file: file, manifest: known, sidecar: try sidecar(of: name, in: directory, manifest: known),
-                isShipped: shipped[name] == file.sha256)
-            return entry(.loaded(try loader.load(candidate)), file, known)
+            return .candidate(
+                PluginLoader.Candidate(
+                    file: file, manifest: known, sidecar: try sidecar(of: name, in: directory, manifest: known),
+                    isShipped: shipped[name] == file.sha256))
         } catch {
-            return entry(.refused(error), read, manifest)
+            return .refused(error, read, manifest)
+        }
+    }
+
+    private static func entry(
+        _ name: String, in directory: String, names: [String], shipped: [String: String], owners: [String: String],
+        loader: PluginLoader
+    ) -> Entry {
+        func entry(_ state: State, _ file: PluginFile? = nil, _ manifest: Manifest? = nil) -> Entry {
+            Entry(
+                name: name, path: directory + "/" + name, manifest: manifest, sha256: file?.sha256,
+                isShipped: file.map { shipped[name] == $0.sha256 } ?? false, state: state)
+        }
+        switch look(at: name, in: directory, names: names, shipped: shipped) {
+        case .ignored(let why, let file, let manifest): return entry(.ignored(why), file, manifest)
+        case .refused(let refusal, let file, let manifest): return entry(.refused(refusal), file, manifest)
+        case .candidate(let candidate):
+            let (file, manifest) = (candidate.file, candidate.manifest)
+            if let owner = owners[manifest.id] {
+                let refusal = PluginRefusal(
+                    .duplicateID, "\(name) has the id \(manifest.id), which \(owner) has already",
+                    mend: "Remove one of the two; the first by name is used")
+                return entry(.refused(refusal), file, manifest)
+            }
+            do throws(PluginRefusal) {
+                return entry(.loaded(try loader.load(candidate)), file, manifest)
+            } catch {
+                return entry(.refused(error), file, manifest)
+            }
         }
     }
 
@@ -157,7 +205,7 @@ public struct PluginRegistry: Sendable {
         }
     }
 
-    private static func readShippedList(_ directory: String) -> [String: String] {
+    static func readShippedList(_ directory: String) -> [String: String] {
         guard let bytes = readSmallFile(directory + "/" + shippedList),
             let list = try? parseDocument(bytes[...]), let members = list.object
         else { return [:] }

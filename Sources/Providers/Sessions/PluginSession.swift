@@ -57,6 +57,7 @@ final class PluginSession: @unchecked Sendable {
     private var ops = vc_session_ops()
     private var theirs: vc_self? = nil
     private let slowCalls: SlowCalls
+    private let account: CallAccount
     private let phase = Atomic<Phase>(.opening)
 
     private struct Progress {
@@ -95,11 +96,16 @@ final class PluginSession: @unchecked Sendable {
     private static let living = Mutex<[vc_handle: Door]>([:])
     private weak var delegate: (any PluginSessionDelegate)?
 
+    static func living(of instance: ProviderInstance) -> [PluginSession] {
+        living.withLock { $0.values.map(\.session).filter { $0.instance === instance } }
+    }
+
     private init(
         _ instance: ProviderInstance, _ request: SessionRequest, link: Link, delegate: any PluginSessionDelegate
     ) {
         self.instance = instance
         slowCalls = instance.slowCalls
+        account = instance.account
         self.delegate = delegate
         let audioMax = request.rateHz * instance.limits.beforeReadyMs / 1_000
         progress = Mutex(
@@ -376,6 +382,7 @@ final class PluginSession: @unchecked Sendable {
     // MARK: Events
 
     private func receive(_ event: UnsafePointer<vc_event>) -> vc_status {
+        account.emitted()
         switch PluginGuard.check(event, kind: instance.kind, of: object, faults: instance.faults) {
         case .ignore: return vc_status(VC_OK)
         case .refuse(let status): return status

@@ -26,6 +26,8 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin was given.
     public let configuration: JSONValue
     public let faults: PluginFaults
+    /// What the plugin has used up for this provider.
+    public let account = CallAccount()
     let slowCalls: SlowCalls
     public let limits: SessionLimits
     let log: any ProviderLog
@@ -34,11 +36,17 @@ public final class ProviderInstance: @unchecked Sendable {
     /// What the plugin knows the provider by.
     public var object: PluginObject { link.object }
 
-    private let table: vc_provider
+    /// From `create` on.
+    private var table = vc_provider()
+    /// Whether its code runs in this process.
+    public let isolation: Manifest.Isolation
+    private let workerOptions: WorkerOptions
     private let link: Link
     private let progress = Waiting(Progress())
     /// The plugin's pointer, from `create` on.
     private(set) var providerSelf: vc_self?
+    /// From `create` on, unless its code runs in this process.
+    private let workerLink = Mutex<Worker?>(nil)
 
     private struct Progress {
         var state = State.new
@@ -62,6 +70,7 @@ public final class ProviderInstance: @unchecked Sendable {
     ///   - configuration: what `declaration.configuration.apply` gave.
     public init(
         plugin: LoadedPlugin, declaration: ProviderDeclaration, name: String, configuration: JSONValue,
+        isolation: Manifest.Isolation = .inprocess, workerOptions: WorkerOptions = .current,
         limits: SessionLimits = .standard, log: any ProviderLog
     ) {
         guard let kind = declaration.knownKind else {
@@ -74,9 +83,13 @@ public final class ProviderInstance: @unchecked Sendable {
         self.configuration = configuration
         self.limits = limits
         self.log = log
-        table = plugin.table(of: declaration)
+        self.isolation = isolation
+        self.workerOptions = workerOptions
         faults = PluginFaults(plugin: plugin.id, provider: name, log: log)
-        slowCalls = SlowCalls(faults: faults, limitMs: limits.slowCallMs)
+        // A call that waits for a worker waits for the scheduler twice; what the plugin itself takes is measured there.
+        slowCalls = SlowCalls(
+            faults: faults, account: account,
+            limitMs: isolation == .worker ? limits.slowWorkerCallMs : limits.slowCallMs)
         let link = Link()
         self.link = link
         link.object = PluginObject(
@@ -100,7 +113,13 @@ public final class ProviderInstance: @unchecked Sendable {
     /// Makes the provider. Throws with the plugin's words when it refuses the settings.
     public func create() throws(ProviderFailure) {
         precondition(state == .new, "\(name) was created before")
+        do throws(PluginRefusal) {
+            table = try plugin.table(of: declaration, isolation)
+        } catch {
+            throw failed("\(error)")
+        }
         guard HandleTable.shared.insert(object) != 0 else { throw failed("the table of handles is full") }
+        if isolation == .worker { planWorker() }
         var error = emptyError()
         var theirs: vc_self? = nil
         let status = withStr(name) { name in
@@ -108,7 +127,7 @@ public final class ProviderInstance: @unchecked Sendable {
                 var request = vc_create(
                     size: sizeOnTheLine(vc_create.self), reserved: 0, provider: object.handle, name: name,
                     config: config)
-                let creating = SlowCalls(faults: faults, limitMs: limits.slowCreateMs)
+                let creating = SlowCalls(faults: faults, account: account, limitMs: slowCreateMs)
                 return object.control {
                     creating.watch("create", call: "") { _ in table.create!(&request, &theirs, &error) }
                 }
@@ -119,11 +138,33 @@ public final class ProviderInstance: @unchecked Sendable {
             throw failed(ProviderFailure(status: status, error: error, during: "create"))
         }
         providerSelf = theirs
+        if isolation == .worker, let theirs {
+            let proxy = Unmanaged<ProxyProvider>.fromOpaque(theirs).takeUnretainedValue()
+            workerLink.withLock { $0 = proxy.worker }
+        }
         progress.change { progress in
             progress.wasCreated = true
             if progress.state == .new { progress.state = .created }
         }
         if case .failed(let failure) = state { throw failure }
+    }
+
+    /// A worker's `create` starts a process, and opens a library in it.
+    private var slowCreateMs: Int {
+        isolation == .worker ? workerOptions.handshakeMs + limits.slowCreateMs : limits.slowCreateMs
+    }
+
+    private func planWorker() {
+        let plan = WorkerPlan(
+            plugin: plugin.id, sha256: plugin.sha256, path: plugin.loadedPath, kind: kind, provider: declaration.id,
+            name: name, configuration: configuration.text, options: workerOptions, log: log)
+        WorkerPlan.waiting.withLock { $0[object.handle] = plan }
+    }
+
+    /// What its worker has used; nil in process.
+    public var workerUsage: WorkerUsage? {
+        guard state != .destroyed else { return nil }
+        return workerLink.withLock { $0 }?.usage
     }
 
     /// Begins to work, or has begun: READY may come later (`waitUntilReady`).
@@ -184,6 +225,11 @@ public final class ProviderInstance: @unchecked Sendable {
             ?? false
     }
 
+    /// Ends what its sessions do for their calls, which fail over. The sessions close as ever.
+    public func giveUpSessions(_ failure: ProviderFailure) {
+        for session in PluginSession.living(of: self) { session.lose(failure) }
+    }
+
     /// Frees the provider. False, and nothing happens, while sessions are open. With zombies its memory is kept too.
     @discardableResult
     public func destroy() -> Bool {
@@ -204,6 +250,7 @@ public final class ProviderInstance: @unchecked Sendable {
     // MARK: Events
 
     private func receive(_ event: UnsafePointer<vc_event>) -> vc_status {
+        account.emitted()
         switch PluginGuard.check(event, kind: kind, of: object, faults: faults) {
         case .ignore: return vc_status(VC_OK)
         case .refuse(let status): return status

@@ -10,6 +10,8 @@ public struct SessionLimits: Sendable, Equatable {
     public var againMs = 200
     /// A VC_CONTROL call that takes longer is logged.
     public var slowCallMs = 5
+    /// The same where it crosses to a worker and back.
+    public var slowWorkerCallMs = 100
     /// But for `create`, which may read files, and before which no call waits.
     public var slowCreateMs = 250
     /// Events held while `open` runs. A plugin has nothing to say yet but READY.

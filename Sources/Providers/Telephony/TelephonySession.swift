@@ -38,7 +38,9 @@ public enum TelephonyEvent: Sendable, Equatable {
         case .digits(let digits, _): digits.map { .digit($0) }
         case .held(let on): [.hold(on)]
         case .transferred(let succeeded, _, _): [.transferResult(succeeded: succeeded)]
-        case .lost: [.hungUp(.network)]
+        // Where the process behind the signalling crashed, the media goes on: the two still hear each other, and what
+        // ends the call is the caller's leaving, which the media's timeout finds.
+        case .lost(let failure): failure.code == .crashed ? [] : [.hungUp(.network)]
         case .ringing, .frame, .played, .failed: []
         }
     }

@@ -35,7 +35,7 @@ void answer_keep(answer *a, const void *bytes, uint64_t length);
 /// Opens a connection ahead of the first question: a handshake takes longer than a caller likes to wait.
 void answer_prewarm(vc_handle session, const char *url);
 
-/// How many of these bytes are whole characters of UTF-8. Where one is no text, the answer ends before it, as a failure.
+/// How many of these bytes are whole characters of UTF-8. Where one is no text, the answer ends before it, and fails.
 uint64_t answer_text(answer *a, const char *bytes, uint64_t length);
 
 /// Ends it with a failure of the given code and sentence.

@@ -1,7 +1,7 @@
 // The vendor: what it is asked, and what its answer means. This file is yours; the others keep the contract.
 //
-// As it stands, {"messages": [...], "tools": [...], "options": {...}} is sent, and the answer is plain text as it comes.
-// It ends with a line feed: what has none was cut off, and half an answer is none.
+// As it stands, {"messages": [...], "tools": [...], "options": {...}} is sent, and the answer is plain text as it
+// comes. It ends with a line feed: what has none was cut off, and half an answer is none.
 
 #include "vendor.h"
 

@@ -34,24 +34,36 @@ final class PluginNameSession: LanguageModelSession {
     init(_ provider: PluginName, _ host: SessionHost) {
         self.provider = provider
         self.host = host
+        // A handshake takes longer than a caller likes to wait.
+        host.http.prewarm(provider.url)
     }
 
+    private static let brokenOff = PluginError(
+        .vendor, "the server's answer breaks off before its end, a line feed", isRetryable: true)
+
     func answer(_ question: Question) {
-        var problem: PluginError?
+        let reply = Reply()
         var waiting: [UInt8] = []
+        var last: UInt8?
         do {
             try host.http.start(request(question)) { event in
                 switch event {
-                case .response(let response): problem = refusal(response)
+                case .response(let response): reply.begin(response)
                 case .data(let bytes):
-                    guard problem == nil else { return }
+                    guard reply.take(bytes) else { return }
                     waiting += words(bytes)
+                    last = bytes.last ?? last
                     let whole = wholeCharacters(waiting)
-                    if question.emit(.delta(String(decoding: waiting[..<whole], as: UTF8.self))) == .noCredit {
-                        problem = PluginError(.vendor, "the server's answer is longer than anybody waits for")
+                    guard let text = String(validating: waiting[..<whole], as: UTF8.self) else {
+                        return reply.fail(PluginError(.vendor, "the server's answer is no text in UTF-8"))
+                    }
+                    if question.emit(.delta(text)) == .noCredit {
+                        reply.fail(PluginError(.vendor, "the server's answer is longer than anybody waits for"))
                     }
                     waiting.removeFirst(whole)
-                case .done: if let problem { question.fail(problem) } else { question.finish(.stop) }
+                case .done:
+                    if !isEnd(last) { reply.fail(Self.brokenOff) }
+                    if let problem = reply.end() { question.fail(problem) } else { question.finish(.stop) }
                 case .failed(let error): question.fail(error)
                 }
             }
@@ -61,12 +73,15 @@ final class PluginNameSession: LanguageModelSession {
     }
 
     private func request(_ question: Question) -> HTTPRequest {
-        // Yours: the question, as the vendor wants it put (there are tools and options too), and how long its answer
-        // may take to begin, and to end. As it stands, the messages are sent as they are, a JSON array. A credential is
-        // named in a header and in the manifest's `secrets`; the host puts it in, and the plugin never sees it:
+        // Yours: the question, as the vendor wants it put, and how long its answer may take to begin, and to end. As it
+        // stands, what the host passes is sent as it is, three texts of JSON. A credential is named in a header and in
+        // the manifest's `secrets`; the host puts it in, and the plugin never sees it:
         // ("Authorization", "Bearer ${secret:ACME_API_KEY}").
-        HTTPRequest(
-            "POST", provider.url, headers: [("Content-Type", "application/json")], body: .text(question.messagesText),
+        let body = """
+            {"messages": \(question.messagesText), "tools": \(question.toolsText), "options": \(question.optionsText)}
+            """
+        return HTTPRequest(
+            "POST", provider.url, headers: [("Content-Type", "application/json")], body: .text(body),
             deadlineMs: 60_000, firstByteMs: 5_000)
     }
 }
@@ -74,6 +89,12 @@ final class PluginNameSession: LanguageModelSession {
 private func words(_ bytes: [UInt8]) -> [UInt8] {
     // Yours: take out what is text. As it stands, all of it is.
     bytes
+}
+
+/// Whether the last byte of an answer says that it is whole.
+private func isEnd(_ last: UInt8?) -> Bool {
+    // Yours: what the end of an answer looks like. As it stands, a line feed; half an answer is none.
+    last == 0x0A
 }
 
 /// How many of these bytes are whole characters of UTF-8.

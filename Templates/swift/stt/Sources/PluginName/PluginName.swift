@@ -46,6 +46,8 @@ final class PluginNameSession: SpeechToTextSession {
     init(_ provider: PluginName, _ host: SpeechToTextHost) {
         self.provider = provider
         self.host = host
+        // A handshake takes longer than a caller likes to wait.
+        host.http.prewarm(provider.url)
     }
 
     func begin(utterance: UInt64, at position: UInt64) {
@@ -76,16 +78,19 @@ final class PluginNameSession: SpeechToTextSession {
 
         let transcript = Transcript("", utterance: utterance, start: from, end: to)
         var text: [UInt8] = []
-        var problem: PluginError?
+        let reply = Reply()
         do {
             try host.http.start(question(Array(said))) { event in
                 switch event {
-                case .response(let response): problem = refusal(response)
-                case .data(let bytes): text += bytes
+                case .response(let response): reply.begin(response)
+                case .data(let bytes): if reply.take(bytes) { text += bytes }
                 case .done:
-                    if let problem { return request.fail(problem) }
+                    if let problem = reply.end() { return request.fail(problem) }
                     var transcript = transcript
-                    transcript.text = words(text)
+                    guard let words = words(text) else {
+                        return request.fail(PluginError(.vendor, "the server's answer is no text in UTF-8"))
+                    }
+                    transcript.text = words
                     if !transcript.text.isEmpty { request.emit(transcript) }
                     request.finish()
                 case .failed(let error): request.fail(error)
@@ -113,7 +118,8 @@ final class PluginNameSession: SpeechToTextSession {
     }
 }
 
-private func words(_ answer: [UInt8]) -> String {
+/// nil: it is no text.
+private func words(_ answer: [UInt8]) -> String? {
     // Yours: take out what is text. As it stands, all of it is.
-    String(decoding: answer, as: UTF8.self)
+    String(validating: answer, as: UTF8.self)
 }

@@ -33,20 +33,22 @@ final class PluginNameSession: TextToSpeechSession {
     init(_ provider: PluginName, _ host: SessionHost) {
         self.provider = provider
         self.host = host
+        // A handshake takes longer than a caller likes to wait.
+        host.http.prewarm(provider.url)
     }
 
     func speak(_ clause: Clause) {
-        let answer = Answer(rateHz: host.rateHz)
+        let answer = Answer(rateHz: host.rateHz), reply = Reply()
         do {
             try host.http.start(question(clause)) { event in
                 switch event {
-                case .response(let response): answer.refusal = refusal(response)
+                case .response(let response): reply.begin(response)
                 case .data(let bytes):
-                    guard answer.refusal == nil else { return }
+                    guard reply.take(bytes) else { return }
                     if clause.emit(answer.samples(bytes), rateHz: answer.rateHz) == .noCredit {
                         clause.fail(PluginError(.vendor, "the server's answer is longer than 4 MiB, and was cut off"))
                     }
-                case .done: if let refusal = answer.refusal { clause.fail(refusal) } else { clause.finish() }
+                case .done: if let problem = reply.end() { clause.fail(problem) } else { clause.finish() }
                 case .failed(let error): clause.fail(error)
                 }
             }
@@ -68,7 +70,6 @@ final class PluginNameSession: TextToSpeechSession {
 /// One answer of the server, as it comes.
 private final class Answer {
     let rateHz: Int
-    var refusal: PluginError?
     /// Bytes that came before.
     private var received = 0
     /// The first half of a sample whose second has yet to come.
