@@ -226,7 +226,16 @@ struct ServedSocketTests {
         let client = RawClient(Stage.port)
         #expect(client.upgrade("/closed")?.status == 101)
         let socket = served.socket
-        while sendBytes(socket, [UInt8](repeating: 1, count: 64 << 10)) == status(VC_OK) {}
+        // Until the kernel's buffers are full as well, and nothing moves any more.
+        var refusals = 0
+        while refusals < 3 {
+            if sendBytes(socket, [UInt8](repeating: 1, count: 64 << 10)) == status(VC_OK) {
+                refusals = 0
+            } else {
+                refusals += 1
+                sleep(milliseconds: 100)
+            }
+        }
         let begun = Monotonic.nowNs()
         #expect(closeSocket(socket) == status(VC_OK))
         #expect(served.conversation.wait { $0.isClosed })
@@ -297,48 +306,6 @@ struct ServedSocketTests {
         // The host's end is an end as well.
         #expect(alive.closeCode() == 1001)
         Stage.destroy(owner)
-    }
-
-    @Test("With a certificate the listener speaks TLS, for requests and for WebSockets")
-    func secure() throws {
-        let under = try ServerUnderTest {
-            $0.certificatePath = Stage.certificate.path
-            $0.keyPath = Stage.certificate.keyPath
-            $0.receiveMs = 3_000
-        }
-        let owner = Stage.provider()
-        let visits = VisitRecorder(Visit(behaviour: .wait))
-        #expect(under.server.route("/tls", for: owner, visit, visits.context) == status(VC_OK))
-        let client = Stage.object(plugin: "client of \(#function)")
-        let (outside, inside) = (ConversationRecorder(Conversation()), ConversationRecorder(Conversation()))
-        let socket = connectSocket(client, "wss://localhost:\(under.port)/tls", into: outside)
-        #expect(visits.wait { $0.requests.count == 1 })
-        var served: vc_handle = 0
-        let waiting = try #require(under.server.exchange(visits.state.requests[0].exchange))
-        let accepted = under.server.upgrade(
-            waiting, for: owner, protocol: "", events: recordingEvents, context: inside.context) { served = $0 }
-        #expect(accepted == status(VC_OK) && outside.wait { $0.isOpen })
-        // Many records of TLS, of which nobody but the sender knows that they are to come.
-        let large = (0..<900_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
-        #expect(sendText(socket.handle, "in") == status(VC_OK) && sendBytes(socket.handle, large) == status(VC_OK))
-        #expect(inside.wait { $0.messages.count == 2 } && inside.state.messages[1].bytes == large)
-        #expect(under.sockets.send(served, .init(bytes: Array("out".utf8), isBinary: false)) == status(VC_OK))
-        #expect(under.sockets.send(served, .init(bytes: large, isBinary: true)) == status(VC_OK))
-        #expect(outside.wait { $0.messages.count == 2 } && outside.state.messages.last?.bytes == large)
-        #expect(closeSocket(socket.handle) == status(VC_OK))
-        #expect(outside.wait { $0.isClosed })
-        #expect(outside.state.failure == nil, "\(String(describing: outside.state.failure))")
-        #expect(inside.wait { $0.isClosed } && inside.state.failure == nil)
-        let answer = exchange(client, "https://localhost:\(under.port)/nowhere")
-        #expect(answer.status == 404)
-        // Without TLS nobody is understood.
-        #expect(RawClient(under.port).get("/tls") == nil)
-        under.stop()
-        Stage.destroy(client)
-        Stage.destroy(owner)
-        #expect {
-            _ = try ServerUnderTest { $0.certificatePath = Stage.certificate.path }
-        } throws: { "\($0)".contains("belong together") }
     }
 
     @Test("Two hundred calls' worth of media comes back complete and in order")

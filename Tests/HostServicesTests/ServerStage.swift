@@ -182,9 +182,10 @@ final class RawClient {
         return Array(buffered.prefix(count))
     }
 
-    /// True when the server ended the connection, whatever it sent before.
+    /// True when the server ends the connection within ten seconds, whatever it sent before.
     func isEnded() -> Bool {
-        while fill() {}
+        let deadlineNs = Monotonic.nowNs() + 10_000_000_000
+        while fill() { if Monotonic.nowNs() > deadlineNs { return false } }
         return errno != EAGAIN
     }
 

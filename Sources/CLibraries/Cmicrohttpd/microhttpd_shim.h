@@ -5,15 +5,12 @@
 #include <microhttpd.h>
 #include <sys/socket.h>
 
-/// What a daemon is started with. The texts are copied by libmicrohttpd or used while it starts.
+/// What a daemon is started with.
 typedef struct vc_mhd_settings {
     int listen_descriptor;
     unsigned connections_max;
     unsigned timeout_s;
     size_t connection_bytes;
-    /// PEM, both or none: with them the daemon speaks TLS.
-    const char *_Nullable certificate;
-    const char *_Nullable key;
 
     void *_Nullable context;
     MHD_AcceptPolicyCallback _Nonnull accept;
@@ -26,13 +23,6 @@ typedef struct vc_mhd_settings {
 
 static inline struct MHD_Daemon *_Nullable vc_mhd_start(const vc_mhd_settings *_Nonnull settings) {
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)settings->certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)settings->key},
-        {MHD_OPTION_END, 0, NULL},
-    };
-    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    if (settings->certificate) flags |= MHD_USE_TLS;
     return MHD_start_daemon(
         flags, 0, settings->accept, settings->context, settings->request, settings->context,
         MHD_OPTION_LISTEN_SOCKET, settings->listen_descriptor,
@@ -44,7 +34,6 @@ static inline struct MHD_Daemon *_Nullable vc_mhd_start(const vc_mhd_settings *_
         MHD_OPTION_NOTIFY_CONNECTION, settings->connection, settings->context,
         MHD_OPTION_URI_LOG_CALLBACK, settings->target, settings->context,
         MHD_OPTION_NOTIFY_COMPLETED, settings->completed, settings->context,
-        MHD_OPTION_ARRAY, settings->certificate ? tls : none,
         MHD_OPTION_END);
 }
 
@@ -56,12 +45,6 @@ static inline int vc_mhd_descriptor(struct MHD_Connection *_Nonnull connection) 
 static inline const struct sockaddr *_Nullable vc_mhd_peer(struct MHD_Connection *_Nonnull connection) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     return info ? info->client_addr : NULL;
-}
-
-/// What `MHD_NotifyConnectionCallback` has left at the connection.
-static inline void *_Nullable vc_mhd_context(struct MHD_Connection *_Nonnull connection) {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
 }
 
 /// Bytes of the request line and the header fields.

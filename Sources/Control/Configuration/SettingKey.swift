@@ -107,8 +107,6 @@ extension SettingKey {
 
     static let server: [SettingKey] = [
         SettingKey("listen", .address, "", "Where vendors that call us are let in; nowhere when empty."),
-        SettingKey("certificate", .path, "", "A PEM file with the certificate and its chain; with it, TLS only."),
-        SettingKey("key", .path, "", "The PEM file of the certificate's key."),
         SettingKey("connections_max", .integer(1...100_000), "2000", "Connections at a time; more are closed at once."),
         SettingKey("connections_per_address_max", .integer(1...100_000), "1000", "Of these, from one address."),
     ]

@@ -180,8 +180,6 @@ final class HostRuntime: Sendable {
             level: Logger.Level.allCases.first { $0.name == level } ?? .info,
             format: configuration.text("vchost", "log_format") == "json" ? .json : .human)
         services.server.listen = ListenAddress(parsing: configuration.text("server", "listen"))
-        services.server.certificatePath = configuration.text("server", "certificate")
-        services.server.keyPath = configuration.text("server", "key")
         services.server.connectionsMax = configuration.integer("server", "connections_max")
         services.server.connectionsPerAddressMax = configuration.integer("server", "connections_per_address_max")
         return services

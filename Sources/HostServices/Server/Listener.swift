@@ -13,6 +13,11 @@ import Cmicrohttpd
 import Glibc
 import Synchronization
 
+/// Why the listener cannot be opened.
+public struct ListenFailure: Error, CustomStringConvertible {
+    public let description: String
+}
+
 final class Listener: @unchecked Sendable {
     /// Where requests go once they are whole.
     struct Desk: Sendable {
@@ -26,7 +31,6 @@ final class Listener: @unchecked Sendable {
     }
 
     let limits: ServerSettings
-    private let identity: TLSIdentity?
     let counters: ServerCounters
     let desk: Desk
     let table: Mutex<ConnectionTable>
@@ -37,10 +41,8 @@ final class Listener: @unchecked Sendable {
     private var descriptor: Int32 = -1
     private var daemon: OpaquePointer?
 
-    /// `identity`: with it, TLS and nothing else.
-    init(limits: ServerSettings, identity: TLSIdentity?, counters: ServerCounters, desk: Desk) {
+    init(limits: ServerSettings, counters: ServerCounters, desk: Desk) {
         self.limits = limits
-        self.identity = identity
         self.counters = counters
         self.desk = desk
         table = Mutex(ConnectionTable(limits: limits))
@@ -85,40 +87,17 @@ final class Listener: @unchecked Sendable {
             connections_max: UInt32(limits.connectionsMax + 16),
             // Ours are shorter: this is for a connection that we would not see.
             timeout_s: UInt32(max(limits.idleMs, limits.sendMs) / 1_000 + 10),
-            connection_bytes: connectionBytes, certificate: nil, key: nil,
+            // The request's head, and the answer's beside it.
+            connection_bytes: limits.headBytesMax * 3 / 2 + limits.responseHeadBytesMax,
             context: Unmanaged.passUnretained(self).toOpaque(), accept: acceptConnection,
             connection: connectionChanged, target: targetArrived, request: requestArrived,
             completed: requestCompleted)
-        func start() -> OpaquePointer? { vc_mhd_start(&settings) }
-        if let identity {
-            daemon = identity.certificate.withCString { certificate in
-                identity.key.withCString { key in
-                    settings.certificate = certificate
-                    settings.key = key
-                    return start()
-                }
-            }
-        } else {
-            daemon = start()
-        }
+        daemon = vc_mhd_start(&settings)
         guard daemon != nil else {
             close(descriptor)
             descriptor = -1
-            throw ListenFailure(
-                description: "the listener could not be started: "
-                    + (identity == nil
-                        ? "libmicrohttpd refused"
-                        : "check that [server] certificate and key are PEM and belong together"))
+            throw ListenFailure(description: "the listener could not be started: libmicrohttpd refused")
         }
-    }
-
-    /// Memory of a connection: the request's head, and the answer's beside it.
-    ///
-    /// With TLS it becomes the buffer of an upgraded connection, half of it for each direction. libmicrohttpd 0.9.75
-    /// fills the outbound half, hands it to GnuTLS, and when there was more than a record of 16 KiB, the largest there
-    /// is, it takes the socket for full and waits for room that it has already. So a half may hold one record.
-    private var connectionBytes: Int {
-        identity == nil ? limits.headBytesMax * 3 / 2 + limits.responseHeadBytesMax : 32 << 10
     }
 
     /// Requests are answered with 503 from here on. True when no request rests any more, which `close` needs.

@@ -47,9 +47,8 @@ final class ServerService: Sendable {
     /// Takes the port. Returns it: the one of the settings, or a free one where that is 0. Nil without a listener.
     func reserve() throws(ListenFailure) -> UInt16? {
         guard let address = settings.listen else { return nil }
-        let identity = try TLSIdentity(certificatePath: settings.certificatePath, keyPath: settings.keyPath)
         let listener = Listener(
-            limits: settings, identity: identity, counters: counters,
+            limits: settings, counters: counters,
             desk: Listener.Desk(
                 begin: { [unowned self] in begin($0, on: $1) },
                 forget: { [unowned self] in exchanges.remove($0.handle) },

@@ -1,4 +1,4 @@
-// What the host's own listener is started with: where, with which certificate, and its bounds. The service itself is
+// What the host's own listener is started with: where, and its bounds. The service itself is
 // "vc.server/1" (`ServerService`).
 
 import Glibc
@@ -7,9 +7,6 @@ import Glibc
 public struct ServerSettings: Sendable {
     /// Nil: there is no listener, and `route` says so.
     public var listen: ListenAddress?
-    /// PEM files, both or none: with them the listener speaks TLS and nothing else.
-    public var certificatePath = ""
-    public var keyPath = ""
 
     /// A call of a vendor that streams audio holds one connection, so this is four times the calls of a usual host.
     public var connectionsMax = 2_000
