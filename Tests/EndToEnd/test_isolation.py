@@ -198,7 +198,8 @@ class Isolation(Workshop):
                           ("exit", r"ended itself \(exit\(0\) in speak, session of call \S+\)"),
                           ("loop", r"hung \(speak did not return within \d+ ms; in speak, session of call \S+\)"),
                           ("hog", # A busy machine takes so long to give that much memory that the voice is found hanging.
-                          r"(?:crashed \(SIG\w+ in|hung \(speak did not return within \d+ ms; it had \d+ MiB of memory.*; in|was killed \(SIGKILL in) speak, session of call \S+[;)]")]:
+                          r"(?:crashed \(SIG\w+ in|hung \(speak did not return within \d+ ms;.* in|was killed \(SIGKILL in) speak, "
+                           r"session of call \S+[;)]")]:
             # Another file each time: three crashes of one would be its quarantine.
             number += 1
             self.upgrade(host, number)

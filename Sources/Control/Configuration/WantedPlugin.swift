@@ -1,12 +1,12 @@
-// What a configuration wants of a file that is not loaded yet: asked before its code runs anywhere, when there is nothing
-// to go by but its name and its manifest. `ConfigurationReview` says the same of plugins that are loaded, with all that
-// is wrong; here what is wrong is left out, because the review will tell it.
+// What a configuration wants of a file that is not loaded yet: asked before its code runs anywhere, when there is
+// nothing to go by but its name and its manifest. `ConfigurationReview` says the same of plugins that are loaded, with
+// all that is wrong; here what is wrong is left out, because the review will tell it.
 
 import JSON
 import Providers
 
 extension Configuration {
-    /// The sections that would be served by a file of this name with this manifest, each with the provider that it wants.
+    /// The sections that a file of this name with this manifest would serve, each with the provider that it wants.
     public func wanting(_ file: String, _ manifest: Manifest) -> [(section: Section, provider: ProviderDeclaration)] {
         sections.compactMap { section in
             guard SettingKey.providerKinds.contains(section.kind), section.name != section.kind,

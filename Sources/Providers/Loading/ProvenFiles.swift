@@ -1,5 +1,5 @@
-// Files that passed their proof, so that a restart does not prove them again, and so that what a running host refused is
-// not used by the next one. By the hash of the file and of the settings with which it was tried, for one version of the
+// Files that passed their proof, so that a restart does not prove them again, and what a running host refused is not
+// used by the next one. By the hash of the file and of the settings with which it was tried, for one version of the
 // host: another may have other rules.
 
 import JSON
@@ -18,7 +18,9 @@ public struct ProvenFiles: Sendable {
         self.hostVersion = hostVersion
     }
 
-    public func contains(_ sha256: String, settings: String) -> Bool { all()[Self.key(sha256, settings)] == hostVersion }
+    public func contains(_ sha256: String, settings: String) -> Bool {
+        all()[Self.key(sha256, settings)] == hostVersion
+    }
 
     public func add(_ sha256: String, settings: String) {
         guard let file else { return }

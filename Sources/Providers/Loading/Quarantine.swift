@@ -237,7 +237,8 @@ extension Quarantine.Record {
                         "plugin": .string(crash.plugin), "version": .string(crash.version),
                         "provider": .string(crash.provider),
                         "signal": .string(crash.signal), "breadcrumb": .string(crash.breadcrumb),
-                        "backtrace": .string(crash.backtrace), "reason": .string(crash.reason), "sessions": .integer(Int64(crash.sessions)),
+                        "backtrace": .string(crash.backtrace), "reason": .string(crash.reason),
+                        "sessions": .integer(Int64(crash.sessions)),
                     ]
                 }),
         ]
@@ -251,7 +252,8 @@ extension Quarantine.Record {
                 sha256: "", plugin: plugin, version: crash["version"]?.string ?? "",
                 provider: crash["provider"]?.string ?? "", signal: crash["signal"]?.string ?? "",
                 breadcrumb: crash["breadcrumb"]?.string ?? "",
-                backtrace: crash["backtrace"]?.string ?? "", reason: crash["reason"]?.string ?? "", sessions: Int(crash["sessions"]?.integer ?? 0),
+                backtrace: crash["backtrace"]?.string ?? "", reason: crash["reason"]?.string ?? "",
+                sessions: Int(crash["sessions"]?.integer ?? 0),
                 atMs: atMs)
         }
         guard !crashes.isEmpty else { return nil }
