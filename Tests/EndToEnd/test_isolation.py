@@ -346,7 +346,7 @@ class Isolation(Workshop):
             self.assertEqual({event["end"] for event in ended}, {"farEnd.caller"})
             self.assertEqual(sum(event["failovers"] for event in ended), 0)
             rows = self.wait_for(host, "one generation", lambda rows: len(rows) == 1)
-            self.assertEqual(len(workers(host)), 1)
+            self.assertEqual(len(workers(host)), 2, "a worker and its guardian")
             first, last = figures[4], figures[-1]
             slope = (last[1] - first[1]) / (last[0] - first[0])
             print(f"\n  {RELOADS} reloads in {took:.0f} s, {during} calls; (reload, KiB, descriptors, threads, workers): "
