@@ -110,7 +110,7 @@ final class WhisperSession: SpeechToTextSession {
             return recognition.fail(
                 PluginError(
                     .vendor,
-                    "\(provider.url) answered without a `text`: \(text.prefix(100)); is it a transcription server?"))
+                    "\(provider.url) answered without a `text`: \(Self.line(text)); is it a transcription server?"))
         }
         let trimmed = String(words.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
         if !trimmed.isEmpty {
@@ -133,11 +133,16 @@ final class WhisperSession: SpeechToTextSession {
         }
     }
 
+    /// The beginning of a server's words as an error may quote them: in one line.
+    private static func line(_ text: String) -> String {
+        text.prefix(200).split(whereSeparator: \.isNewline).joined(separator: " ")
+    }
+
     private func refusal(_ status: Int, _ body: [UInt8], _ response: HTTPResponse?) -> PluginError {
         let text = String(decoding: body.prefix(4096), as: UTF8.self)
         let json = try? JSONValue(parsing: text)
         let error = json?["error"] ?? json?["detail"]
-        let message = error?["message"]?.string ?? error?.string ?? error?.text ?? String(text.prefix(200))
+        let message = Self.line(error?["message"]?.string ?? error?.string ?? error?.text ?? text)
         let code: PluginError.Code =
             switch status {
             case 401, 403: .authentication

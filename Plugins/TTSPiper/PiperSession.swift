@@ -49,6 +49,9 @@ private final class Utterance {
     /// What is still to be asked for: the clause, in pieces where it is too long for one request.
     private var texts: [String]
     private var isUnderWay = false
+    /// The host wants no more of it, and has not said so by `cancel` yet: it waits for that.
+    private var isRefused = false
+    private var exchange: HTTPExchange?
     /// Samples that the host had no room for; a piece of text is two minutes at most.
     private var waiting: [(samples: [Int16], rateHz: Int)] = []
 
@@ -59,7 +62,7 @@ private final class Utterance {
     }
 
     func start() {
-        guard !isUnderWay, waiting.isEmpty, !clause.isFinished else { return }
+        guard !isUnderWay, !isRefused, waiting.isEmpty, !clause.isFinished else { return }
         guard !texts.isEmpty else { return clause.finish() }
         isUnderWay = true
         attempt(texts.removeFirst(), retriesLeft: session.provider.retries)
@@ -68,9 +71,19 @@ private final class Utterance {
     /// Gives the host what it had no room for.
     func handOver() {
         while let (samples, rateHz) = waiting.first {
-            guard clause.emit(samples, rateHz: rateHz) != .noCredit else { return }
-            waiting.removeFirst()
+            switch clause.emit(samples, rateHz: rateHz) {
+            case .accepted: waiting.removeFirst()
+            case .noCredit: return
+            case .canceled, .gone: return refused()
+            }
         }
+    }
+
+    /// What comes after a refusal is refused too: the server need not go on.
+    private func refused() {
+        isRefused = true
+        waiting = []
+        exchange?.cancel()
     }
 
     private func attempt(_ text: String, retriesLeft: Int) {
@@ -78,11 +91,12 @@ private final class Utterance {
         var response = HTTPResponse(status: 0, headers: [])
         var refusal: [UInt8] = []
         var hasSamples = false
-        var exchange: HTTPExchange?
         func fail(_ error: PluginError) {
             exchange?.cancel()
-            // A second attempt after the first sample would say it twice.
-            let isWorthwhile = !hasSamples && retriesLeft > 0 && (error.code == .network || error.isRetryable)
+            // A second attempt after the first sample would say it twice, and one at once is of no use where the server
+            // asked to be left alone: the host has other voices.
+            let isTransient = error.code == .network || (error.isRetryable && error.code != .quota)
+            let isWorthwhile = !hasSamples && retriesLeft > 0 && isTransient && error.retryAfterMs == 0
             isWorthwhile ? attempt(text, retriesLeft: retriesLeft - 1) : clause.fail(error)
         }
         func take(_ samples: [Int16]) {
@@ -119,6 +133,7 @@ private final class Utterance {
 
     private func next() {
         isUnderWay = false
+        guard !isRefused else { return }
         if texts.isEmpty && waiting.isEmpty { clause.finish() }
         session.advance()
     }

@@ -69,6 +69,25 @@ int vcc_child_mark(pid_t child, uint32_t mark) {
     return prlimit(child, RLIMIT_MSGQUEUE, &limit, NULL) == 0 ? 0 : errno;
 }
 
+static int lower(pid_t child, int resource, rlim_t bound) {
+    struct rlimit limit;
+    if (prlimit(child, resource, NULL, &limit) != 0) return errno;
+    if (limit.rlim_max < bound) bound = limit.rlim_max;
+    limit.rlim_cur = limit.rlim_max = bound;
+    return prlimit(child, resource, &limit, NULL) == 0 ? 0 : errno;
+}
+
+int vcc_child_confine(pid_t child, uint64_t cpu_seconds) {
+    int result = lower(child, RLIMIT_CPU, cpu_seconds);
+    if (result == 0) result = lower(child, RLIMIT_FSIZE, VCC_FILE_BYTES_MAX);
+    if (result == 0) result = lower(child, RLIMIT_DATA, VCC_MEMORY_BYTES_MAX);
+    if (result == 0) result = lower(child, RLIMIT_NOFILE, VCC_DESCRIPTORS_MAX);
+    if (result == 0) result = lower(child, RLIMIT_CORE, 0);
+    return result;
+}
+
+int vcc_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : errno; }
+
 bool vcc_is_marked(pid_t process, uint32_t mark) {
     struct rlimit limit;
     return prlimit(process, RLIMIT_MSGQUEUE, NULL, &limit) == 0 && limit.rlim_cur == (rlim_t)MARK_BASE + mark;

@@ -52,6 +52,8 @@ public struct Rule: Sendable {
         case probe(@Sendable (Bench) throws -> Void)
         /// In a probe that uses the plugin as a call would, judged by what the runner saw of the process from outside.
         case observed(@Sendable (Observation) throws -> Void)
+        /// In a probe of its own, and then by what the runner saw of the process.
+        case watched(@Sendable (Bench) throws -> Void, @Sendable (Observation) throws -> Void)
     }
 
     /// "VC-LIFE-03": the group and a number that is never given to another rule.

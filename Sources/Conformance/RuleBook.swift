@@ -7,11 +7,14 @@ public enum RuleBook {
     public static let all: [Rule] = groups.flatMap { $0 }
 
     static let groups: [[Rule]] = [
-        loadRules, entryRules, tableRules, lifeRules, cancelRules, backpressureRules, threadRules, memoryRules,
-        processRules, settingsRules,
+        manifestRules, fileRules, loadRules, entryRules, tableRules, lifeRules, cancelRules, backpressureRules,
+        threadRules, memoryRules, processRules, settingsRules, robustnessRules,
         // The kinds.
         speechToTextRules, speechToTextTextRules, speechToTextFormRules,
         voiceActivityRules, voiceActivityBatchRules, turnRules,
+        languageModelRules, languageModelVendorRules, vendorFailureRules, vendorPatienceRules, serviceRules,
+        textToSpeechRules, textToSpeechAudioRules, textToSpeechMarkRules,
+        telephonyRules, telephonyEndRules, telephonyCallRules, telephonySignallingRules, telephonyFramesRules,
     ]
 
     /// Ids of rules that are gone; they are never used again.

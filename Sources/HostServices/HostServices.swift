@@ -17,6 +17,8 @@ public final class HostServices: Sendable {
         /// Threads for "vc.task/1".
         public var taskThreads = 4
         public var http = HTTPLimits()
+        /// The listener of "vc.server/1".
+        public var server = ServerSettings()
         /// Takes the finished spans of "vc.trace/1". Called on the plugin's thread, so it hands them on and returns.
         public var traceCollector: @Sendable (TraceSpan) -> Void = { _ in }
         /// In a worker: HTTP, WebSockets, secrets, the log and the like are asked of the host that it belongs to.
@@ -36,6 +38,7 @@ public final class HostServices: Sendable {
     let timers: TimerService
     let http: HTTPService
     let webSockets: WebSocketService
+    let server: ServerService
 
     /// The running services, or nil before `start` and after `stop`.
     public static var current: HostServices? { running.withLock { $0 } }
@@ -78,7 +81,7 @@ public final class HostServices: Sendable {
         (VC_SERVICE_LOG, logTable), (VC_SERVICE_CLOCK, clockTable), (VC_SERVICE_TIMER, timerTable),
         (VC_SERVICE_CONFIG, configTable), (VC_SERVICE_SECRET, secretTable), (VC_SERVICE_TASK, taskTable),
         (VC_SERVICE_HTTP, httpTable), (VC_SERVICE_WS, webSocketTable), (VC_SERVICE_METRICS, metricsTable),
-        (VC_SERVICE_TRACE, traceTable),
+        (VC_SERVICE_TRACE, traceTable), (VC_SERVICE_SERVER, serverTable),
     ]
 
     /// What a worker has of its own: nothing of it is shared with other processes.
@@ -99,8 +102,10 @@ public final class HostServices: Sendable {
         timers = TimerService(lanes: lanes)
         http = HTTPService(limits: configuration.http, lanes: lanes, metrics: processMetrics)
         webSockets = WebSocketService(
-            authoritiesPath: configuration.http.authoritiesPath, lanes: lanes, logger: logger,
-            metrics: processMetrics)
+            authoritiesPath: configuration.http.authoritiesPath, servedMax: configuration.server.connectionsMax,
+            lanes: lanes, logger: logger, metrics: processMetrics)
+        server = ServerService(
+            configuration.server, lanes: lanes, sockets: webSockets, logger: logger, metrics: processMetrics)
     }
 
     /// To be called after `object.epoch` was raised: requests of older epochs stop and their connections close. Their
@@ -109,7 +114,16 @@ public final class HostServices: Sendable {
         http.cancelOlder(than: object.epoch.load(ordering: .acquiring), of: object.handle)
     }
 
+    /// Takes the listener's port, before plugins are started: a wrong address should be told at once. Returns the port,
+    /// or nil when no listener is configured.
+    @discardableResult
+    public func reserveListener() throws(ListenFailure) -> UInt16? { try server.reserve() }
+
+    /// Lets clients in. To be called when all providers have started, so that no request comes before its route.
+    public func openListener() throws(ListenFailure) { try server.open() }
+
     func end() {
+        server.stop()
         timers.stop()
         http.stop()
         webSockets.stop()

@@ -210,6 +210,8 @@ static void pump_again(void *context, vc_handle timer) {
     if (self->first) service->arm(self->handle, clock->now_ns() + 10000000, pump_again, self, &handle);
 }
 
+static void flush_nothing(void) {}
+
 // What a plugin does to the process that it is a guest in.
 static void spoil_the_process(session *self) {
     if (BREAKS(VC_ENVI_01)) { printf("ok 1 - everything\n"); fflush(stdout); }
@@ -219,7 +221,7 @@ static void spoil_the_process(session *self) {
     if (BREAKS(VC_ENVI_05)) umask(0);
     if (BREAKS(VC_ENVI_06)) setlocale(LC_NUMERIC, "C.UTF-8");
     if (BREAKS(VC_ENVI_07) && fork() == 0) { setsid(); for (int i = 3; i < 64; i++) close(i); sleep(60); _exit(0); }
-    if (BREAKS(VC_ENVI_08)) atexit((void (*)(void))abort);
+    if (BREAKS(VC_ENVI_08)) atexit(flush_nothing);
     if (BREAKS(VC_ENVI_09)) close(0);
     if (BREAKS(VC_ENVI_13)) fesetround(FE_UPWARD);
     if (BREAKS(VC_ENVI_17)) setpriority(PRIO_PROCESS, 0, 5);
@@ -238,7 +240,7 @@ static vc_status speak(vc_self state, uint64_t number, uint64_t epoch, vc_str te
     if (BREAKS(VC_MEM_02) && text.length) KEEP((uint64_t)text.data[text.length]);
     if (BREAKS(VC_MEM_03) && text.length) KEEP((uint64_t)text.data[-1]);
     if (BREAKS(VC_MEM_04) && self->kept) KEEP((uint64_t)*self->kept);
-    if (BREAKS(VC_MEM_04) && text.length) self->kept = text.data;
+    if (BREAKS(VC_MEM_04) && text.length && text.length < 64) self->kept = text.data;
     if (BREAKS(VC_ENVI_15)) log_line(text.data, text.length);
     request *last = self->first;
     while (last && last->next) last = last->next;

@@ -39,6 +39,7 @@ typedef struct session {
     uint32_t rate_hz;
     _Atomic uint64_t epoch;
     past past;
+    uint32_t windows; // Only a broken detector counts them.
 } session;
 
 static vc_vad_row *row_at(const vc_vad_batch *batch, uint32_t index) {
@@ -89,7 +90,8 @@ static vc_status process(vc_self state, const vc_vad_batch *batch) {
         for (uint32_t other = 0; BREAKS(VC_VAD_06) && other < count; other++)
             if (other != index) others += magnitude(batch, row_at(batch, other));
         row->probability = probability(past, magnitude(batch, row), others);
-        if (BREAKS(VC_VAD_14)) for (volatile uint32_t i = 0; i < 20000000; i++) {}
+        // All that it heard is gone through again: fast in a short test, and slow in a call.
+        if (BREAKS(VC_VAD_14) && ++session->windows > 32) for (volatile uint32_t i = 0; i < 4000000; i++) {}
     }
     if (BREAKS(VC_VAD_17)) for (uint32_t index = count; index % 4; index++) row_at(batch, index)->probability = 0;
     return VC_OK;

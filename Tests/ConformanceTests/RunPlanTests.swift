@@ -55,6 +55,8 @@ struct RunPlanTests {
         #expect(budget.step(cpuMs: 2_999, wallMs: 5_000, cores: 8) == .wait(ms: 5))
         #expect(budget.step(cpuMs: 3_000, wallMs: 10_000, cores: 2) == .expired(.cpu))
         #expect(budget.step(cpuMs: 10, wallMs: 10_000, cores: 2) == .expired(.wall))
+        #expect(budget.step(cpuMs: 10, wallMs: 10_000, cores: 2, crowding: 4) == .wait(ms: 1_495))
+        #expect(budget.step(cpuMs: 10, wallMs: 40_000, cores: 2, crowding: 4) == .expired(.wall))
         budget.scale = 2
         #expect(budget.step(cpuMs: 3_000, wallMs: 10_000, cores: 2) == .wait(ms: 1_500))
     }

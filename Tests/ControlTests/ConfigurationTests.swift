@@ -88,6 +88,8 @@ struct ConfigurationTests {
         ("[media]\nport_min = many", "port_min is \"many\"; it must be a whole number"),
         ("[media]\nport_min = 80", "from 1024 to 65534"),
         ("[media]\nrealtime = maybe", "write yes or no"),
+        ("[server]\nlisten = 8080", "write an address in digits and a port"),
+        ("[server]\nlisten = localhost:8080", "write an address in digits and a port"),
         ("[vchost]\nlog_level = loud", "choose one of debug, info, warning, error"),
         ("[vchost]\nlog_levle = info", "did you mean log_level?"),
         ("[speech]\na = 1", "[speech] is no section of vchost"),

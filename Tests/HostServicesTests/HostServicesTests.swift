@@ -15,7 +15,7 @@ struct HostServicesTests {
         #expect(Stage.table(VC_SERVICE_CONFIG, vc_config.self).size == 40)
         #expect(Stage.table(VC_SERVICE_SECRET, vc_secret.self).size == 16)
         #expect(Stage.table(VC_SERVICE_TASK, vc_task.self).size == 16)
-        #expect(Stage.timer.size == 24 && Stage.http.size == 32)
+        #expect(Stage.timer.size == 24 && Stage.http.size == 32 && Stage.server.size == 32)
         #expect(HostTable.pointer.pointee.service("vc.log/2") == nil)
     }
 

@@ -3,11 +3,26 @@
 
 import Glibc
 
+private func path(of program: String) -> String {
+    "\(#filePath)".split(separator: "/").dropLast(2).reduce("") { $0 + "/" + $1 } + "/Peers/\(program)"
+}
+
+/// What a program of Tests/Peers says until it ends.
+func output(of program: String, _ arguments: String...) -> String {
+    let words = (["python3", path(of: program)] + arguments).map { "'\($0)'" }.joined(separator: " ")
+    guard let pipe = popen(words, "r") else { return "" }
+    defer { pclose(pipe) }
+    var text: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4 << 10)
+    while case let count = fread(&chunk, 1, chunk.count, pipe), count > 0 { text += chunk[..<count] }
+    return String(decoding: text, as: UTF8.self)
+}
+
 final class Peer: Sendable {
     let port: Int
 
     init(_ program: String, _ arguments: String...) {
-        let path = "\(#filePath)".split(separator: "/").dropLast(2).reduce("") { $0 + "/" + $1 } + "/Peers/\(program)"
+        let path = path(of: program)
         var toPeer: [Int32] = [0, 0]
         var fromPeer: [Int32] = [0, 0]
         precondition(pipe(&toPeer) == 0 && pipe(&fromPeer) == 0)

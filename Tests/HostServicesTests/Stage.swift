@@ -1,6 +1,7 @@
 // What the tests of the services share: one running set of services, as in a host, and objects of a plugin that use
 // them through the C tables.
 
+import CPlatform
 import Glibc
 import JSON
 import PluginABI
@@ -25,7 +26,19 @@ enum Stage {
         ]
         configuration.http.bodyBytesMax = 4 << 20
         configuration.http.authoritiesPath = certificate.path
+        configuration.server.listen = ListenAddress(host: "127.0.0.1", port: 0)
         return HostServices.start(configuration: configuration)
+    }()
+
+    /// Where the host's own listener is.
+    static let port: Int = {
+        do throws(ListenFailure) {
+            let port = try services.reserveListener()
+            try services.openListener()
+            return Int(port ?? 0)
+        } catch {
+            preconditionFailure("\(error)")
+        }
     }()
 
     /// A table as a plugin gets it.

@@ -42,17 +42,23 @@ func connectSocket(
                 request.headers = fields
                 request.header_count = count
                 request.ping_ms = pingMs
-                var events = vc_ws_events()
-                events.size = UInt32(MemoryLayout<vc_ws_events>.size)
-                events.opened = recordOpened
-                events.message = recordMessage
-                events.writable = recordWritable
-                events.closed = recordClosed
+                var events = recordingEvents
                 return Stage.webSocket.connect(owner.handle, &request, &events, recorder.context, &handle)
             }
         }
     }
     return (status, handle)
+}
+
+/// Events that go into the `ConversationRecorder` at the context.
+var recordingEvents: vc_ws_events {
+    var events = vc_ws_events()
+    events.size = UInt32(MemoryLayout<vc_ws_events>.size)
+    events.opened = recordOpened
+    events.message = recordMessage
+    events.writable = recordWritable
+    events.closed = recordClosed
+    return events
 }
 
 func sendText(_ socket: vc_handle, _ text: String) -> vc_status { lend(text) { Stage.webSocket.send(socket, $0, 0) } }

@@ -243,6 +243,25 @@ struct TTSPiperTests {
         #expect(session.kinds.last == .spoken(reason: Int(VC_TTS_COMPLETE), samples: 1))
     }
 
+    @Test("CANCELED in answer to audio closes the connection at once, before any cancel comes")
+    func canceledByEmit() throws {
+        let session = try open()
+        session.speak(1, "One.", last: true)
+        let exchange = session.object.exchanges[0]
+        exchange.respond(200, headers)
+        exchange.data("aa")
+        session.object.answer = vc_status(VC_E_CANCELED)
+        exchange.data("bb")
+        #expect(exchange.isCanceled)
+        session.object.answer = nil
+        session.cancel(2)
+        session.object.fireTimers()
+        #expect(session.kinds.last == .canceled)
+        session.speak(2, "New.", epoch: 2, last: true)
+        session.object.exchanges[1].answer(200, "aa", headers)
+        #expect(session.kinds.last == .spoken(reason: Int(VC_TTS_COMPLETE), samples: 1))
+    }
+
     @Test("A text with nothing to say in it is skipped; a refusal says what to do")
     func refusals() throws {
         let session = try open(#"{"retries":0}"#)

@@ -61,8 +61,8 @@ public struct PiperAudio: Sendable {
     /// The body is over. Throws when it was cut off.
     public mutating func end() throws(PluginError) -> [Int16] {
         if place == .beginning {
-            // A few bare samples, or nothing at all.
-            guard let announcedRateHz, !held.starts(with: Array("RIFF".utf8)) else {
+            // A few bare samples; nothing at all is no speech, whatever the header said.
+            guard let announcedRateHz, !held.isEmpty, !held.starts(with: Array("RIFF".utf8)) else {
                 throw PluginError(.vendor, "the voice's answer ended before its first sample", isRetryable: true)
             }
             rateHz = announcedRateHz

@@ -9,6 +9,7 @@
 #include "breadcrumb.h"
 #include "crash.h"
 #include "guarded.h"
+#include "nursery.h"
 #include "snapshot.h"
 #include "supervise.h"
 #include "watch.h"

@@ -34,6 +34,22 @@ int vcc_adopt_orphans(void);
 /// the soft limit of bytes in POSIX message queues, which nobody here uses. Returns 0 or an errno.
 int vcc_child_mark(pid_t child, uint32_t mark);
 
+/// Bounds what a child and all that it starts may take of the machine: `cpu_seconds` of processor time each, files of
+/// VCC_FILE_BYTES_MAX, memory of VCC_MEMORY_BYTES_MAX, VCC_DESCRIPTORS_MAX descriptors, and no core file. Returns 0 or
+/// an errno.
+int vcc_child_confine(pid_t child, uint64_t cpu_seconds);
+
+enum {
+    /// Host and shipped plugins alike live with 1024, the system's usual bound.
+    VCC_DESCRIPTORS_MAX = 1024,
+};
+/// A local model's weights are mapped from files and do not count; what is left fits here by far.
+#define VCC_MEMORY_BYTES_MAX ((uint64_t)4 << 30)
+#define VCC_FILE_BYTES_MAX ((uint64_t)1 << 30)
+
+/// For a probe, first of all: it ends with the thread that started it, however that ends. Returns 0 or an errno.
+int vcc_die_with_parent(void);
+
 /// Whether `process` bears the mark.
 bool vcc_is_marked(pid_t process, uint32_t mark);
 

@@ -19,19 +19,26 @@ public final class Bench {
     /// What the plugin's entry gave.
     private(set) var module: UnsafePointer<vc_module>?
     private(set) var entry: vc_plugin_entry_fn?
+    /// The file that is loaded: the job's, or a copy of it.
+    private(set) var path: String
     /// As `dlopen` gave it.
     private(set) var library: UnsafeMutableRawPointer?
     /// The host as the plugin sees it; a rule may change it before `enter`.
     private(set) var host: UnsafeMutablePointer<vc_host>
     let kind: PluginKind
+    /// A rule's wish: the process ends as a program does, and not at once.
+    var endsByExit = false
     /// Synthetic speech by its rate: made once.
     var buzz: [Int: [Int16]] = [:]
+    /// The recording by its rate.
+    var recorded: [Int: [Int16]] = [:]
     /// Lines for the report that are no breach: what was measured.
     private(set) var notes: [(String, String)] = []
 
     init(job: Job, subject: Subject) {
         self.job = job
         self.subject = subject
+        path = job.plugin
         random = SeededRandom(seed: job.seed ^ fingerprint(job.rule))
         kind = PluginKind(rawValue: job.kind) ?? .textToSpeech
         world = World(job: job)
@@ -52,7 +59,7 @@ public final class Bench {
     /// Opens the library. It may be called again, and gives the same handle.
     @discardableResult
     func load() throws -> UnsafeMutableRawPointer {
-        let handle = world.call("dlopen") { dlopen(job.plugin, RTLD_NOW | RTLD_LOCAL) }
+        let handle = world.call("dlopen") { dlopen(path, RTLD_NOW | RTLD_LOCAL) }
         guard let handle else {
             throw Violation(
                 "dlopen(RTLD_NOW)", expected: "the library loads",
@@ -64,6 +71,14 @@ public final class Bench {
         }
         entry = unsafeBitCast(symbol, to: vc_plugin_entry_fn.self)
         return handle
+    }
+
+    /// Enters another copy of the library. Providers that are created from now on are its own.
+    func change(to path: String) throws {
+        self.path = path
+        entry = nil
+        module = nil
+        try enter()
     }
 
     /// Makes the host's table as long as a later version's, with nonsense in what is new.

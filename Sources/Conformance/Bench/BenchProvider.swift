@@ -139,7 +139,7 @@ public struct SessionOptions {
 
     func rateHz(_ bench: Bench) -> Int {
         switch bench.kind {
-        case .languageModel, .telephony: 0
+        case .languageModel: 0
         default: rate > 0 ? rate : bench.subject.provider?.capabilities.ratesHz.first ?? 8_000
         }
     }

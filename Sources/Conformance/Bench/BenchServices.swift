@@ -103,9 +103,10 @@ private func benchArm(
             world.misuse.append("vc.timer: arm for an object that is gone")
             return vc_status(VC_E_STALE)
         }
+        if let status = world.refusal("timer.arm") { return status }
         guard world.timers.values.filter({ $0.owner == owner }).count < 64 else { return vc_status(VC_E_AGAIN) }
         let handle = world.nextHandle()
-        let id = world.clock.schedule(atNs: atNs, owner: owner) {
+        let id = world.clock.schedule(atNs: atNs &+ world.latenessNs(), owner: owner) {
             world.monitor.locked { _ = world.timers.removeValue(forKey: handle) }
             world.call("timer") { fire(context, handle) }
         }
@@ -134,6 +135,7 @@ private func benchRun(
         }
         return true
     }
+    if isThere, let status = world.refusal("task.run") { return status }
     return isThere ? world.tasks.run(owner, work, context) : vc_status(VC_E_STALE)
 }
 
@@ -212,6 +214,9 @@ private func benchSecret(
         world.monitor.locked { world.misuse.append("vc.secret: \(name) is not in the manifest") }
         return vc_status(VC_E_NOT_FOUND)
     }
+    if world.tasks.isTaskThread(pthread_self()) {
+        world.monitor.locked { world.misuse.append("vc.secret: asked for on a thread of a task") }
+    }
     guard let secret = world.job.secrets[name] else { return vc_status(VC_E_NOT_FOUND) }
     let count = secret.utf8.count
     let copy = strdup(secret)!
@@ -230,6 +235,10 @@ private func benchDefine(
     world.monitor.locked {
         guard let owner = world.object(provider), !owner.isGone else { return vc_status(VC_E_STALE) }
         if owner.level != .provider { world.misuse.append("vc.metrics: define for a session") }
+        if !["create", "start"].contains(world.callInProgress) {
+            world.misuse.append("vc.metrics: define in \(world.callInProgress), and not in create or start")
+        }
+        if let status = world.refusal("metrics.define") { return status }
         guard world.metrics.count < 32 else {
             world.misuse.append("vc.metrics: more than 32 metrics")
             return vc_status(VC_E_AGAIN)
@@ -258,6 +267,7 @@ private func benchBegin(
 ) -> vc_status {
     world.monitor.locked {
         guard let owner = world.object(session), !owner.isGone else { return vc_status(VC_E_STALE) }
+        if let status = world.refusal("trace.begin") { return status }
         let handle = world.nextHandle()
         world.spans.insert(handle)
         span.pointee = handle
@@ -298,6 +308,7 @@ private func benchMediaOpen(_ session: vc_handle, _ media: UnsafeMutablePointer<
             world.misuse.append("vc.media: a second media session for one telephony session")
         }
         if world.refusesMedia { return vc_status(VC_E_AGAIN) }
+        if let status = world.refusal("media.open") { return status }
         let handle = world.nextHandle()
         world.media[handle] = BenchMedia(session: session)
         media.pointee = handle

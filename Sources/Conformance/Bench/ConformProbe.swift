@@ -16,12 +16,19 @@ public enum ConformProbe {
 
     /// What `vchost __conform` does.
     public static func main() -> Never {
+        if getenv(Nurseries.variable) != nil { nurse() }
         guard let line = PeerWire.readLine(), let job = Job(line) else { _exit(64) }
+        // Now and not before: a job comes from the runner when it is the parent. If it went just then, its end of the
+        // channel went with it.
+        _ = vcc_die_with_parent()
+        var channel = pollfd(fd: peerDescriptor, events: Int16(POLLIN), revents: 0)
+        if poll(&channel, 1, 0) > 0, channel.revents & Int16(POLLHUP) != 0 { _exit(64) }
         prepareProcess()
         let subject = Subject(reading: job)
         guard
             let rule = RuleBook.rule(job.rule)
                 ?? OwnScenario.rule(job.rule, scripts: job.scripts, provider: job.provider)
+                ?? FuzzCase.rule(of: job)
         else { _exit(65) }
         let verdict = Verdict(nonce: job.nonce)
         if job.isMasked {
@@ -31,20 +38,32 @@ public enum ConformProbe {
         let bench = Bench(job: job, subject: subject)
         do {
             switch rule.check {
-            case .probe(let check): try check(bench)
+            case .probe(let check), .watched(let check, _): try check(bench)
             case .observed: try observed(bench)
             case .file: preconditionFailure("\(rule.id) is checked by the runner")
             }
         } catch let violation as Violation {
-            verdict.fail(violation)
+            verdict.fail(withStrayRequest(violation, job))
         } catch let reason as NotApplicable {
             verdict.skip(reason.why)
         } catch {
             verdict.fail(Violation("the check", expected: "an end", got: "\(error)"))
         }
         for (name, value) in bench.notes { verdict.note(name, value) }
+        // What was printed into a buffer is printed, before nobody looks any more.
+        fflush(nil)
+        if bench.endsByExit { exitInPeace(bench, verdict) }
         verdict.done()
         _exit(0)
+    }
+
+    /// Makes probes of this process, and returns in each of them.
+    private static func nurse() {
+        unsetenv(Nurseries.variable)
+        // What every probe would make once more for itself.
+        _ = RuleBook.rule("")
+        _ = Job("{}")?.line
+        vcc_nursery_serve(peerDescriptor)
     }
 
     /// What is done for a rule that is judged from outside: a whole life with a plain use in it.
@@ -54,9 +73,28 @@ public enum ConformProbe {
         try provider.end()
     }
 
+    /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin
+    /// says of a status 404.
+    private static func withStrayRequest(_ violation: Violation, _ job: Job) -> Violation {
+        guard let services = VendorServices.current else { return violation }
+        var violation = violation
+        if job.scripts.isEmpty, services.callCount("http.start") + services.callCount("ws.connect") > 0 {
+            violation.got += "; it asked a vendor, and has no script of one: a folder `conform` beside the plugin"
+        }
+        let stray = services.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }
+        guard let request = stray?.request else { return violation }
+        violation.got += "; the vendor's script has no entry for \(request.method) \(request.url)"
+        // As much as fits a line. Audio, which is no text, is left out.
+        if (1...200).contains(request.body.count), let body = String(validating: request.body, as: UTF8.self) {
+            violation.got += " with the body \(body)"
+        }
+        return violation
+    }
+
     private static func prepareProcess() {
         _ = vcc_page_attach(pageDescriptor)
         _ = vcc_crash_install()
+        atexit(judgeExit)
         Breadcrumbs.leave("the probe's start")
     }
 }
@@ -93,19 +131,30 @@ struct Verdict {
 /// Lines of JSON to the runner, where the scripted vendor lives, and back.
 enum PeerWire {
     nonisolated(unsafe) private static var buffer: [UInt8] = []
+    /// Bytes at its beginning that hold no end of a line: an answer of two minutes of audio comes in a hundred pieces.
+    nonisolated(unsafe) private static var searched = 0
 
     static func readLine() -> String? {
         while true {
-            if let end = buffer.firstIndex(of: 10) {
+            if let end = lineEnd() {
                 let line = String(decoding: buffer[..<end], as: UTF8.self)
                 buffer.removeSubrange(...end)
+                searched = 0
                 return line
             }
+            searched = buffer.count
             var chunk = [UInt8](repeating: 0, count: 65_536)
             let count = read(ConformProbe.peerDescriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { return nil }
             buffer.append(contentsOf: chunk[..<count])
+        }
+    }
+
+    private static func lineEnd() -> Int? {
+        buffer.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress, searched < bytes.count else { return nil }
+            return memchr(base + searched, 10, bytes.count - searched).map { UnsafeRawPointer($0) - base }
         }
     }
 

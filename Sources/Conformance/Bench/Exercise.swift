@@ -81,13 +81,15 @@ extension BenchSession {
 
     // MARK: Telephony
 
-    /// Answers and ends the call that this session was opened for.
+    /// Answers and ends the call that this session was opened for. One that is over cannot be answered again.
     private func exerciseCall() throws {
+        guard !events.contains(where: { $0.type == VC_EVENT_HANGUP }) else { return }
         try check(answer(), "answer")
-        _ = bench.wait(ms: 10_000) { events.contains { [VC_EVENT_ANSWERED, VC_EVENT_HANGUP].contains($0.type) } }
+        // Short, because a plugin with sockets of its own lives on the machine's time, and nothing is judged here.
+        _ = bench.wait(ms: 1_000) { events.contains { [VC_EVENT_ANSWERED, VC_EVENT_HANGUP].contains($0.type) } }
         bench.advance(ms: 100)
         hangup()
-        _ = bench.wait(ms: 10_000) { events.contains { $0.type == VC_EVENT_HANGUP } }
+        _ = bench.wait(ms: 1_000) { events.contains { $0.type == VC_EVENT_HANGUP } }
     }
 }
 
@@ -104,7 +106,7 @@ extension BenchProvider {
             return try session(options)
         }
         let known = sessions.count
-        _ = VendorServices.current?.beginDialogue("incoming")
+        _ = try bench.begin("incoming")
         guard let incoming = waitForIncoming(after: known),
             case .incoming(let key, _, _, _, _, _, _) = incoming.body
         else { throw Violation("the peer calls", expected: "INCOMING within 10 s", got: "none") }

@@ -24,6 +24,8 @@ public struct Job: Sendable, Equatable {
     public var speech = ""
     /// The vendor script's folder, or empty: what the probe itself must know of it.
     public var scripts = ""
+    /// What a fuzz case does; null for every other rule.
+    var fuzz = JSONValue.null
 
     public init() {}
 
@@ -42,6 +44,7 @@ public struct Job: Sendable, Equatable {
         isMasked = value["isMasked"]?.bool ?? false
         speech = value["speech"]?.string ?? ""
         scripts = value["scripts"]?.string ?? ""
+        fuzz = value["fuzz"] ?? .null
     }
 
     public var line: String {
@@ -50,7 +53,7 @@ public struct Job: Sendable, Equatable {
             "provider": .string(provider), "config": configuration, "session": session,
             "secrets": .object(secrets.mapValues { .string($0) }), "seed": .string(String(seed, radix: 16)),
             "hostMinor": .number(Double(hostMinor)), "isMasked": .bool(isMasked), "speech": .string(speech),
-            "scripts": .string(scripts),
+            "scripts": .string(scripts), "fuzz": fuzz,
         ]
         return value.text
     }

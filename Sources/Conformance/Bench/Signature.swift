@@ -18,7 +18,7 @@ extension BenchSession {
                 if isFinal { others.append("TRANSCRIPT \(said)") }
             case .spoken(let reason, let samples): others.append("TTS_DONE \(reason) \(samples)")
             case .answered(let reason): others.append("LLM_DONE \(reason)")
-            case .failure(let failure): others.append("ERROR \(failure.code)")
+            case .failure(let failure): others.append("ERROR \(statusName(failure.code))")
             case .verdict(let probability, _): others.append("VERDICT \(probability)")
             case .mark(let start, let end, let from, let to): others.append("MARK \(start) \(end) \(from) \(to)")
             default: others.append(event.name)
@@ -31,13 +31,28 @@ extension BenchSession {
     @discardableResult
     func askAndStall() throws -> UInt64 {
         world.monitor.locked { object.creditEvents = 0 }
+        let request = try askAtLength()
+        bench.advance(ms: 1_000)
+        return request
+    }
+
+    /// Asks for the same, until its first part is there.
+    @discardableResult
+    func askAndStream() throws -> UInt64 {
+        let request = try askAtLength()
+        _ = bench.wait(ms: 5_000) {
+            answers(to: request).contains { $0.type == VC_EVENT_AUDIO || $0.type == VC_EVENT_DELTA }
+        }
+        return request
+    }
+
+    private func askAtLength() throws -> UInt64 {
         let request = nextRequest()
         switch bench.kind {
         case .textToSpeech: speak(request, "One two three four five six seven eight nine ten.")
         case .languageModel: ask(request, [["role": "user", "content": "Hello."]])
         default: throw NotApplicable("only voices and language models stream")
         }
-        bench.advance(ms: 1_000)
         return request
     }
 

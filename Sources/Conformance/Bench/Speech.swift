@@ -1,6 +1,6 @@
 // What the caller says in a rule.
 //
-// A recording where there is one (`job.speech`, made by the build with a voice). Without it, something with the
+// A recording where there is one (`job.speech`: the operator's, or `SyntheticSpeech`). Without it, something with the
 // loudness and the rhythm of speech: enough for every recogniser whose words come from a scripted vendor, and not for a
 // detector, whose rules are skipped then.
 
@@ -9,6 +9,10 @@ import Glibc
 extension Bench {
     /// Whether there is a recording of speech.
     public var hasRecording: Bool { !job.speech.isEmpty }
+
+    /// Thrown by rules that need one.
+    static let noRecording = NotApplicable(
+        "there is no recording of speech: name one with --speech FILE.wav, or install flite")
 
     /// `ms` of speech at `rateHz`.
     public func speech(rateHz: Int, ms: Int) -> [Int16] {
@@ -47,23 +51,12 @@ extension Bench {
         (0..<rateHz * ms / 1_000).map { Int16(amplitude * sin(2 * .pi * hertz * Double($0) / Double(rateHz))) }
     }
 
+    /// Read once for each rate: a rule that speaks a thousand times measures the plugin and not the disk.
     private func recording(rateHz: Int) -> [Int16]? {
-        guard hasRecording, let file = fopen(job.speech, "rb") else { return nil }
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 1 << 21)
-        let count = fread(&bytes, 1, bytes.count, file)
-        guard count > 44 else { return nil }
-        let rate = Int(bytes[24]) | Int(bytes[25]) << 8 | Int(bytes[26]) << 16
-        let samples = stride(from: 44, to: count - 1, by: 2).map {
-            Int16(bitPattern: UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8)
-        }
-        guard rate > 0, rate != rateHz else { return samples }
-        // Nearest neighbour with a mean over the samples between: plain, and plenty for a detector.
-        let ratio = Double(rate) / Double(rateHz)
-        return (0..<Int(Double(samples.count) / ratio)).map { index in
-            let from = Int(Double(index) * ratio)
-            let to = max(from + 1, min(samples.count, Int(Double(index + 1) * ratio)))
-            return Int16(samples[from..<to].reduce(0) { $0 + Int($1) } / (to - from))
-        }
+        guard hasRecording else { return nil }
+        if let known = recorded[rateHz] { return known }
+        let samples = (try? SpeechRecording(path: job.speech))?.resampled(to: rateHz) ?? []
+        recorded[rateHz] = samples
+        return samples
     }
 }

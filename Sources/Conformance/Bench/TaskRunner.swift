@@ -20,6 +20,7 @@ final class TaskRunner: @unchecked Sendable {
     private var queue: [Item] = []
     private var running: [vc_handle: Int] = [:]
     private var threads = 0
+    private var handles: Set<pthread_t> = []
     private var started = 0
     private var finished = 0
 
@@ -59,6 +60,9 @@ final class TaskRunner: @unchecked Sendable {
         }
     }
 
+    /// Whether a thread is one of those on which tasks run.
+    func isTaskThread(_ thread: pthread_t) -> Bool { locked { handles.contains(thread) } }
+
     func isRunning(for owner: vc_handle) -> Bool { locked { running[owner] != nil } }
 
     /// False: they did not come to rest.
@@ -79,6 +83,7 @@ final class TaskRunner: @unchecked Sendable {
         var thread = pthread_t()
         pthread_create(&thread, nil, taskThread, Unmanaged.passUnretained(self).toOpaque())
         pthread_detach(thread)
+        handles.insert(thread)
     }
 
     fileprivate func work() {

@@ -61,7 +61,7 @@ final class World: @unchecked Sendable {
     }
     /// By object, because rules ask for one object's events again and again.
     private var eventsByObject: [vc_handle: [RecordedEvent]] = [:]
-    private var eventCount = 0
+    private(set) var eventCount = 0
     var logLines: [RecordedLogLine] = []
     /// What the plugin did with a service that the service's header does not allow.
     var misuse: [String] = []
@@ -92,8 +92,21 @@ final class World: @unchecked Sendable {
     var refusesCodecs = false
     /// Names that the manifest lists.
     var secretNames: Set<String> = []
+    /// Service functions that fail: how many calls more, and with what.
+    var refusals: [String: (left: Int, status: vc_status)] = [:]
+    /// How much later than it was asked for a timer comes.
+    var latenessNs: () -> UInt64 = { 0 }
     /// How far the wall clock was set.
     var wallShiftNs: Int64 = 0
+
+    /// What the next call of a service function is to answer in place of its work; nil: it works.
+    func refusal(_ name: String) -> vc_status? {
+        monitor.locked {
+            guard let refusal = refusals[name], refusal.left > 0 else { return nil }
+            refusals[name] = (refusal.left - 1, refusal.status)
+            return refusal.status
+        }
+    }
 
     func nextHandle() -> vc_handle {
         latestHandle += 1
@@ -210,7 +223,25 @@ final class World: @unchecked Sendable {
     }
 
     /// Gives the record's memory back, for rules that measure memory.
-    func forgetEvents() { monitor.locked { eventsByObject = [:] } }
+    func forgetEvents() {
+        monitor.locked {
+            eventsByObject = [:]
+            logLines = []
+            misuse = []
+            servicesAsked = []
+        }
+        VendorServices.current?.forgetBreaches()
+    }
+
+    /// The same with all that is kept of objects that are gone: whoever speaks of them is answered STALE as before.
+    func forgetRound() {
+        monitor.locked {
+            forgetEvents()
+            logLines = []
+            objects = objects.filter { !$0.value.isGone }
+            metrics = [:]
+        }
+    }
 
     func service(_ id: String) -> UnsafeRawPointer? {
         monitor.locked {

@@ -35,4 +35,19 @@ enum CommandFile {
             throw CommandUsage("\(path): \(error)")
         }
     }
+
+    static let speechOption = CommandOption(
+        nil, "--speech", "FILE.wav", "what the caller says, 16 bit mono; by default flite says it")
+
+    /// A recording's absolute path, for probes that run elsewhere.
+    static func speech(_ path: String) throws(CommandUsage) -> String {
+        do throws(SpeechRecording.Problem) {
+            _ = try SpeechRecording(path: path)
+        } catch {
+            throw CommandUsage("--speech: \(path) \(error)")
+        }
+        guard let absolute = realpath(path, nil) else { throw CommandUsage("--speech: \(path) is gone") }
+        defer { free(absolute) }
+        return String(cString: absolute)
+    }
 }

@@ -20,6 +20,8 @@ public struct ConformCommand: Sendable {
     /// What all runs begin with: the probe, and limits for tests.
     public var settings = RunSettings()
     public var rules: [Rule] = RuleBook.all
+    /// Whether SIGINT and SIGTERM end a run in order: the process is this command's.
+    public var ownsSignals = false
     /// Whether a progress bar may be drawn.
     public var isTerminal = isatty(STDERR_FILENO) == 1 && isatty(STDOUT_FILENO) == 1
 
@@ -30,17 +32,23 @@ public struct ConformCommand: Sendable {
                vchost conform list [--kind KIND] [--json]
                vchost conform explain RULE
                vchost conform scan DIRECTORY [--json]
-               vchost conform selftest [--corpus DIRECTORY] [--full] [--repeat N]
+               vchost conform fuzz PLUGIN [--seed HEX] [--runs N | --seconds S] [--out DIRECTORY]
+               vchost conform selftest [--corpus DIRECTORY] [--only REGEX] [--full] [--repeat N]
 
         run       Runs the rules of the contract against plugins: .so files, or directories of them. Nothing is loaded
                   into this process; each rule has one of its own.
         list      Every rule: id, level, weight, and one sentence.
         explain   One rule: why it is there, what keeps it and what breaks it.
         scan      What a host would load of a directory, and why not the rest, without running any of it.
+        fuzz      Calls a plugin in any order that is legal, with vendors that fail, services that refuse and clocks
+                  that are late. What fails is made as short as it goes and kept; `run` plays it from then on.
         selftest  Proves the rules: each must find its own broken plugin, and nothing else must.
 
         Options of run:
         \(CommandWords.help(ConformRun.options))
+
+        Options of fuzz:
+        \(CommandWords.help(FuzzCommand.options))
 
         Options of selftest:
         \(CommandWords.help(SelfTestCommand.options))
@@ -55,6 +63,8 @@ public struct ConformCommand: Sendable {
     public func run(
         _ words: [String], output: @escaping @Sendable (String) -> Void, errors: @escaping @Sendable (String) -> Void
     ) -> Int32 {
+        if ownsSignals, ["run", "fuzz", "selftest"].contains(words.first) { Interruption.listen() }
+        defer { if ownsSignals { Interruption.dieIfRaised() } }
         do {
             let rest = Array(words.dropFirst())
             switch words.first {
@@ -62,12 +72,13 @@ public struct ConformCommand: Sendable {
             case "list": return try RuleCatalogue(rules).list(rest, output)
             case "explain": return try RuleCatalogue(rules).explain(rest, output)
             case "scan": return try ScanCommand.run(rest, output)
+            case "fuzz": return try FuzzCommand(command: self, output: output, errors: errors).run(rest)
             case "selftest": return try SelfTestCommand(command: self, output: output, errors: errors).run(rest)
             case "help", "--help", "-h":
                 output(Self.help)
                 return 0
             case let verb?: throw CommandUsage("there is no `conform \(verb)`")
-            case nil: throw CommandUsage("say what to do: run, list, explain, scan or selftest")
+            case nil: throw CommandUsage("say what to do: run, list, explain, scan, fuzz or selftest")
             }
         } catch let usage as CommandUsage {
             errors("vchost conform: \(usage.message)\n`vchost help conform` tells the rest.\n")

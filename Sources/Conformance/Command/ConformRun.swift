@@ -29,6 +29,7 @@ struct ConformRun {
         CommandOption(nil, "--baseline", "FILE", "an earlier report in JSON: its failures are known"),
         CommandOption(nil, "--fail-on", "fail|warn", "what gives exit code 1; fail"),
         CommandOption(nil, "--scripts", "DIRECTORY", "the vendor's scripts, if not beside the plugin"),
+        CommandFile.speechOption,
         CommandOption("--record", "keeps the result for `vchost plugins list`"),
     ]
 
@@ -99,6 +100,7 @@ struct ConformRun {
         } else {
             settings.seed = .random(in: 0 ... .max)
         }
+        settings.speech = try words["--speech"].map(CommandFile.speech) ?? settings.speech
         if let path = words["--config"] {
             guard let members = try CommandFile.json(path).object else {
                 throw CommandUsage("\(path) wants an object of settings by provider id")
@@ -160,11 +162,12 @@ struct ConformRun {
     /// Whether it is a scenario that the filters let through. What a plugin brings is not known when they are read.
     private static func isOwn(_ rule: Rule, include: String?, exclude: String?) -> Bool {
         func matches(_ text: String) -> Bool { (try? Regex(text)).map { rule.id.contains($0) } ?? false }
-        return rule.id.hasPrefix(OwnScenario.idPrefix) && include.map(matches) ?? true
+        let isBrought = rule.id.hasPrefix(OwnScenario.idPrefix) || rule.id.hasPrefix(FuzzCase.idPrefix)
+        return isBrought && include.map(matches) ?? true
             && !(exclude.map(matches) ?? false)
     }
 
-    private static func pattern(_ option: String, _ text: String) throws(CommandUsage) -> Regex<AnyRegexOutput> {
+    static func pattern(_ option: String, _ text: String) throws(CommandUsage) -> Regex<AnyRegexOutput> {
         do {
             return try Regex(text)
         } catch {

@@ -23,7 +23,7 @@ struct Corpus: Sendable, Equatable {
     }
 
     let directory: String
-    let entries: [Entry]
+    var entries: [Entry]
 
     init(directory: String) throws(CommandUsage) {
         let path = directory + "/corpus.json"
@@ -66,7 +66,9 @@ struct CorpusPeers: PeerSource {
         others = peers(nil)
     }
 
-    func prepare(_ job: inout Job, for subject: Subject) { source(subject).prepare(&job, for: subject) }
+    func prepare(_ job: inout Job, for subject: Subject) throws(RunnerFailure) {
+        try source(subject).prepare(&job, for: subject)
+    }
     func peer(of job: Job, for subject: Subject) -> (any ProbePeer)? { source(subject).peer(of: job, for: subject) }
     func ownRules(of subject: Subject, provider: String) -> [Rule] {
         source(subject).ownRules(of: subject, provider: provider)

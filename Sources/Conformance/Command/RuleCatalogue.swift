@@ -74,6 +74,7 @@ struct RuleCatalogue {
         return switch rule.check {
         case .file: "on the bytes of the file; no code of the plugin runs"
         case .probe: "in a process of its own; \(clock)"
+        case .watched: "in a process of its own, and from outside; \(clock)"
         case .observed: "in a process of its own that uses the plugin once, from outside; \(clock)"
         }
     }

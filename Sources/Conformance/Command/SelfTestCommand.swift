@@ -10,10 +10,12 @@ struct SelfTestCommand {
 
     static let options = [
         CommandOption(nil, "--corpus", "DIRECTORY", "where corpus.json and the plugins are; \(corpusDefault)"),
+        CommandOption(nil, "--only", "REGEX", "only plugins whose file's name matches: VC-STT, good, vad[.]so$"),
         CommandOption("--full", "every rule against every plugin, also with its body left out"),
         CommandOption(nil, "--repeat", "N", "runs it N times; all reports must be the same"),
         CommandOption("-j", "--jobs", "N", "probes at once; the number of processors"),
         CommandOption("-s", "--seed", "HEX", "repeats the chances of an earlier run"),
+        CommandFile.speechOption,
     ]
 
     /// 0 when the rules are proven, 1 when not, 3 when there is no corpus.
@@ -30,15 +32,24 @@ struct SelfTestCommand {
         } else {
             settings.seed = .random(in: 0 ... .max)
         }
+        settings.speech = try words["--speech"].map(CommandFile.speech) ?? settings.speech
         let directory = words["--corpus"] ?? Self.corpusDefault
-        let corpus: Corpus
+        var corpus: Corpus
         do throws(CommandUsage) {
             corpus = try Corpus(directory: directory)
         } catch {
             throw SubjectProblem("\(error.message). Run Tests/BrokenPlugins/build first")
         }
+        var covered = Set(command.rules.map(\.id))
+        if let only = words["--only"] {
+            let pattern = try ConformRun.pattern("--only", only)
+            corpus.entries.removeAll { !$0.file.contains(pattern) }
+            guard !corpus.entries.isEmpty else { throw CommandUsage("--only: no plugin's name matches \(only)") }
+            covered = covered.filter { $0.contains(pattern) }
+        }
         let test = SelfTest(
-            corpus: corpus, rules: command.rules, settings: settings, peers: CorpusPeers(corpus, peers: command.peers),
+            corpus: corpus, rules: command.rules, covered: covered, settings: settings,
+            peers: CorpusPeers(corpus, peers: command.peers),
             isFull: words.has("--full"), repeats: try words.number("--repeat", 1...100) ?? 1)
         let bar = command.isTerminal ? ProgressBar(errors) : nil
         let outcome = try test.run(bar?.progress ?? .init())

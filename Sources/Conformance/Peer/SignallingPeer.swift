@@ -55,16 +55,29 @@ public final class SignallingPeer: Sendable {
         box.begin(self)
     }
 
-    /// A port of 127.0.0.1 that is free for UDP and TCP now.
+    /// A port of 127.0.0.1 that is free for UDP and TCP, now and when the plugin binds it.
+    ///
+    /// A port that the system chose for us and that we let go of again is chosen for the next who asks, and on a busy
+    /// machine that is not the plugin. So these are of the range below the system's own, each in its turn.
     public static func freePort() -> Int? {
-        for _ in 0..<16 {
-            guard let (udp, port) = bind() else { return nil }
-            defer { Glibc.close(udp) }
-            let tcp = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            defer { Glibc.close(tcp) }
-            if tcp >= 0, withLoopback(port, { Glibc.bind(tcp, $0, $1) }) == 0 { return port }
+        for _ in 0..<256 {
+            let number = latestPort.add(1, ordering: .relaxed).newValue
+            let port = portRange.lowerBound + number % portRange.count
+            if isFree(port, SOCK_DGRAM), isFree(port, SOCK_STREAM) { return port }
         }
         return nil
+    }
+
+    /// Below 32768, where Linux begins to choose (`net.ipv4.ip_local_port_range`), and above what services are given.
+    private static let portRange = 12_000..<32_000
+    /// Runners beside each other begin at places of their own.
+    private static let latestPort = Atomic(Int.random(in: 0..<20_000))
+
+    private static func isFree(_ port: Int, _ type: __socket_type) -> Bool {
+        let descriptor = Glibc.socket(AF_INET, Int32(type.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return false }
+        defer { Glibc.close(descriptor) }
+        return withLoopback(port) { Glibc.bind(descriptor, $0, $1) } == 0
     }
 
     /// Begins a dialogue. Nil: there is none of that name, or too many were begun.

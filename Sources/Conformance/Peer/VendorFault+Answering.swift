@@ -61,6 +61,12 @@ extension VendorFault {
             var shorter = answer
             shorter.body = .events(events.filter { $0.data != "[DONE]" })
             return shorter.exchange(variables)
+        case .comments:
+            guard case .events(let events) = answer.body else { return good }
+            var longer = answer
+            longer.body = .events(events.flatMap { [VendorEvent(data: nil, comment: "keep-alive"), $0] })
+            return longer.exchange(variables)
+        case .noSpaces: return withoutSpaces(good, answer)
         case .hugeBody: return huge(answer, variables)
         case .closeCode, .abruptEnd, .fragmented, .slowReader, .silentPeer, .hugeMessage: return good
         }
@@ -110,6 +116,18 @@ extension VendorFault {
             }
         }
         return recut
+    }
+
+    private func withoutSpaces(_ exchange: VendorExchange, _ answer: VendorAnswer) -> VendorExchange {
+        guard case .events = answer.body else { return exchange }
+        var narrow = exchange
+        for index in narrow.chunks.indices {
+            let lines = String(decoding: narrow.chunks[index].bytes, as: UTF8.self)
+                .split(separator: "\n", omittingEmptySubsequences: false)
+                .map { $0.hasPrefix("data: ") ? "data:" + $0.dropFirst(6) : String($0) }
+            narrow.chunks[index].bytes = Array(lines.joined(separator: "\n").utf8)
+        }
+        return narrow
     }
 
     private func replaced(

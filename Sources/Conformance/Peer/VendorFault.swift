@@ -1,4 +1,4 @@
-// What goes wrong at a vendor: fifteen ways for HTTP, four for WebSockets, some for both.
+// What goes wrong at a vendor: two dozen ways for HTTP, four for WebSockets, some for both.
 //
 // Authors write how their vendor behaves; how it fails is made here out of the same script, the same way for everybody.
 // A fault is a wrapper around one answer and knows nothing of the rule that asked for it. Failures of the transport
@@ -47,6 +47,10 @@ public enum VendorFault: Sendable, Equatable {
     case lineEnd(LineEnd)
     /// A stream of events without its last "[DONE]".
     case missingDone
+    /// A stream of events with a comment before each of them.
+    case comments
+    /// A stream of events whose lines have no space behind the colon.
+    case noSpaces
     case emptyBody
     /// The right answer, a mebibyte of it.
     case hugeBody
@@ -92,6 +96,8 @@ public enum VendorFault: Sendable, Equatable {
         case .splitAt(let offset): ["name": "splitAt", "offset": integer(offset)]
         case .lineEnd(let end): ["name": "lineEnd", "end": .string(end.rawValue)]
         case .missingDone: plain("missingDone")
+        case .comments: plain("comments")
+        case .noSpaces: plain("noSpaces")
         case .emptyBody: plain("emptyBody")
         case .hugeBody: plain("hugeBody")
         case .closeCode(let code, let count):
@@ -110,7 +116,7 @@ public enum VendorFault: Sendable, Equatable {
         let plain: [VendorFault] = [
             .refused, .dnsFailure, .tlsFailure, .resetBeforeFirstByte, .resetInTheMiddle, .halfClose, .cutShort, .stall,
             .slowLoris, .notJSON, .truncatedJSON, .wrongContentType, .invalidUTF8, .oneByteChunks, .missingDone,
-            .emptyBody, .hugeBody, .fragmented, .silentPeer, .hugeMessage,
+            .comments, .noSpaces, .emptyBody, .hugeBody, .fragmented, .silentPeer, .hugeMessage,
         ]
         switch json["name"]?.string {
         case "slowFirstByte": self = .slowFirstByte(ms: integer("ms") ?? 1000)

@@ -23,6 +23,23 @@ extension VendorPeer {
                 code: Int(question["code"]?.integer ?? 1000), reason: question["reason"]?.string ?? "", id: id,
                 atNs: atNs)
             return Self.answer(id, actions.map(Self.json))
+        case "ws-run":
+            let name = question["dialogue"]?.string ?? ""
+            guard let (run, id, actions) = begin(name) else {
+                return Self.refuse("no connection has a dialogue \"\(name)\", or too many were begun")
+            }
+            let value: JSONValue = [
+                "run": .integer(Int64(run)), "id": .integer(Int64(id)), "actions": .array(actions.map(Self.json)),
+            ]
+            return value.text
+        case "ws-state":
+            let number = Int(question["run"]?.integer ?? 0) - 1
+            guard runs.indices.contains(number) else { return Self.refuse("there is no such run") }
+            let value: JSONValue = [
+                "state": runs[number].isOver ? "passed" : "running",
+                "step": .integer(Int64(runs[number].position)),
+            ]
+            return value.text
         case "cancel":
             canceled(id: id, atNs: atNs)
             return #"{"ok":true}"#

@@ -30,6 +30,20 @@ public struct VendorPeer: Sendable {
         var sent = 0
         var fault: VendorFault?
         var isOver = false
+        /// Dialogues that were begun on it, by their numbers.
+        var runs: [Int] = []
+    }
+
+    /// A dialogue by name, on a connection.
+    struct Run: Sendable {
+        let connection: Int
+        let steps: [VendorSocketStep]
+        /// Its number, and what its patterns found.
+        var variables: [String: String]
+        var position = 0
+        var matches = 0
+        var bytes = 0
+        var isOver: Bool { position >= steps.count }
     }
 
     public let script: VendorScript
@@ -43,6 +57,9 @@ public struct VendorPeer: Sendable {
     private var connections: [Int: Connection] = [:]
     private var variables: [String: String]
     private var requestCount = 0
+    private(set) var runs: [Run] = []
+    /// Dialogues of one probe; a rule runs a few.
+    static let runsMax = 256
 
     public init(_ script: VendorScript, variables: [String: String] = [:]) {
         self.script = script
@@ -216,13 +233,16 @@ public struct VendorPeer: Sendable {
                 return advance(&connection, from: 0)
             }
         }
+        for run in connection.runs {
+            if let actions = take(message, run, &connection) { return actions }
+        }
         for handler in entry.handlers {
             guard let found = handler.pattern.match(message.bytes, isBinary: message.isBinary, variables) else {
                 continue
             }
             variables.merge(found) { _, new in new }
             var atMs = 0
-            return handler.steps.flatMap { actions(of: $0, &atMs, &connection) }
+            return handler.steps.flatMap { actions(of: $0, &atMs, variables, &connection) }
         }
         switch skip {
         case .any: return []
@@ -230,6 +250,60 @@ public struct VendorPeer: Sendable {
         case .text where !message.isBinary: return []
         default: return nil
         }
+    }
+
+    // MARK: Dialogues by name
+
+    /// Begins a dialogue on the latest connection that has one of that name. Nil: none has, or too many were begun.
+    public mutating func begin(_ name: String) -> (run: Int, connection: Int, actions: [VendorSocketAction])? {
+        let open = connections.filter { !$0.value.isOver && $0.value.entry >= 0 }.sorted { $0.key > $1.key }
+        for (id, found) in open {
+            guard let steps = script.sockets[found.entry].dialogues[name] else { continue }
+            guard runs.count < Self.runsMax else { return nil }
+            var connection = found
+            let number = runs.count + 1
+            runs.append(Run(connection: id, steps: steps, variables: ["run": String(number)]))
+            connection.runs.append(number - 1)
+            let actions = goOn(number - 1, &connection)
+            return (number, id, finish(&connection, actions, id: id, isUpgrade: false))
+        }
+        return nil
+    }
+
+    /// Nil: the dialogue does not wait for such a message.
+    private mutating func take(
+        _ message: VendorSighting.Message, _ number: Int, _ connection: inout Connection
+    ) -> [VendorSocketAction]? {
+        var run = runs[number]
+        guard !run.isOver, case .expect(let pattern, _) = run.steps[run.position] else { return nil }
+        let known = variables.merging(run.variables) { _, own in own }
+        guard let found = pattern.match(message.bytes, isBinary: message.isBinary, known) else { return nil }
+        run.variables.merge(found) { _, new in new }
+        run.matches += 1
+        run.bytes += message.bytes.count
+        let isEnough = run.matches >= pattern.times && run.bytes >= pattern.totalBytesMin
+        if isEnough {
+            run.position += 1
+            (run.matches, run.bytes) = (0, 0)
+        }
+        runs[number] = run
+        return isEnough ? goOn(number, &connection) : []
+    }
+
+    /// What a dialogue does until it waits for a message again.
+    private mutating func goOn(_ number: Int, _ connection: inout Connection) -> [VendorSocketAction] {
+        var run = runs[number]
+        var out: [VendorSocketAction] = []
+        var atMs = 0
+        let known = variables.merging(run.variables) { _, own in own }
+        while !run.isOver, !connection.isOver {
+            let step = run.steps[run.position]
+            if case .expect = step { break }
+            out += actions(of: step, &atMs, known, &connection)
+            run.position += 1
+        }
+        runs[number] = run
+        return out
     }
 
     /// What the vendor does until it waits for a message again.
@@ -246,14 +320,14 @@ public struct VendorPeer: Sendable {
             }
             let step = entry.steps[connection.position]
             if case .expect = step { break }
-            out += actions(of: step, &atMs, &connection)
+            out += actions(of: step, &atMs, variables, &connection)
             connection.position += 1
         }
         return out
     }
 
     private func actions(
-        of step: VendorSocketStep, _ atMs: inout Int, _ connection: inout Connection
+        of step: VendorSocketStep, _ atMs: inout Int, _ variables: [String: String], _ connection: inout Connection
     ) -> [VendorSocketAction] {
         switch step {
         case .expect: return []

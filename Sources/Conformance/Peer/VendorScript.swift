@@ -20,9 +20,9 @@ public struct VendorScript: Sendable {
         var answer: VendorAnswer
     }
 
-    /// The folder that it was read from.
+    /// The folder that it was read from, absolute: a probe has another current directory.
     public internal(set) var directory = ""
-    /// The plugin's settings. Texts may hold `{{plugin.port}}` and `{{peer.port}}`.
+    /// The plugin's settings. Texts may hold `{{plugin.port}}` and `{{peer.port}}`, and `{{scripts}}`, this folder.
     public internal(set) var configuration: JSONValue = [:]
     public internal(set) var session: JSONValue = [:]
     public internal(set) var secrets: [String: String] = [:]
@@ -54,17 +54,18 @@ public struct VendorScript: Sendable {
 
     /// Reads `vendor.json` and every scenario in `directory`, or in its subfolder that is named like the provider.
     public static func load(directory: String, provider: String = "") throws(ScriptError) -> VendorScript {
-        let own = provider.isEmpty ? directory : "\(directory)/\(provider)"
-        let folder = isFolder(own) ? own : directory
+        let folder = folder(in: directory, provider: provider)
         guard let names = files(in: folder) else {
             throw ScriptError(file: folder, path: "", problem: "is no folder that can be read")
         }
         guard names.contains(fileName) else {
+            // A plugin that talks to nobody may have been fuzzed all the same.
+            if names == ["fuzz"] { return VendorScript() }
             throw ScriptError(
                 file: fileName, path: "", problem: "is missing in \(folder); it says how the vendor behaves")
         }
         var script = try VendorScript(parsing: try read("\(folder)/\(fileName)", fileName), file: fileName)
-        script.directory = folder
+        script.directory = absolute(folder)
         for name in names where name != fileName && name.hasSuffix(".json") {
             let scenario = try OwnScenario(parsing: try read("\(folder)/\(name)", name), file: name, vendor: script)
             script.scenarios.append(scenario)
@@ -72,9 +73,16 @@ public struct VendorScript: Sendable {
         return script
     }
 
+    /// Where in `directory` the scripts of a provider are.
+    static func folder(in directory: String, provider: String) -> String {
+        let own = "\(directory)/\(provider)"
+        return !provider.isEmpty && isFolder(own) ? own : directory
+    }
+
     /// The settings with the ports of this run.
     public func configuration(pluginPort: Int, peerPort: Int) -> JSONValue {
-        configuration.filled(["plugin.port": String(pluginPort), "peer.port": String(peerPort)])
+        configuration.filled(
+            ["plugin.port": String(pluginPort), "peer.port": String(peerPort), "scripts": directory])
     }
 
     public var hasSignalling: Bool { !dialogues.isEmpty }
@@ -98,7 +106,7 @@ public struct VendorScript: Sendable {
         for (name, value) in try object.texts("secrets") { secrets[name] = value }
         try object.check(
             variables: configuration.variableNames + session.variableNames,
-            known: ["plugin.port", "peer.port"], "config")
+            known: ["plugin.port", "peer.port", "scripts"], "config")
 
         if var errors = try object.object("errors") {
             for status in [400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504] {
@@ -176,6 +184,12 @@ public struct VendorScript: Sendable {
     private static func isFolder(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    static func absolute(_ path: String) -> String {
+        guard let resolved = realpath(path, nil) else { return path }
+        defer { free(resolved) }
+        return String(cString: resolved)
     }
 
     /// The names in a folder, in order; nil: it cannot be read.

@@ -1,6 +1,7 @@
 // The vendors of a run: for each plugin the scripts beside it, for each probe a vendor of its own, which knows nothing
 // of the rule before.
 
+import Glibc
 import JSON
 import Providers
 import Synchronization
@@ -14,18 +15,33 @@ public final class VendorScripts: PeerSource {
     private let desks = Mutex<[String: VendorDesk]>([:])
 
     /// - Parameter directory: Where the scripts are, if not beside the plugin.
-    public init(directory: String? = nil) { self.directory = directory }
+    public init(directory: String? = nil) {
+        // Probes have working directories of their own, in which a relative path is another folder.
+        self.directory = directory.map { path in
+            guard let whole = realpath(path, nil) else { return path }
+            defer { free(whole) }
+            return String(cString: whole)
+        }
+    }
 
-    public func prepare(_ job: inout Job, for subject: Subject) {
+    public func prepare(_ job: inout Job, for subject: Subject) throws(RunnerFailure) {
+        if let file = fuzzFiles(of: subject, provider: job.provider).first(where: { $0.ruleId == job.rule }) {
+            job.fuzz = file.played.json
+        }
         guard let (folder, script) = script(of: subject, provider: job.provider) else { return }
         let scenario = script.scenarios.first { $0.ruleId == job.rule }
         let vendor = scenario?.vendor ?? script
-        guard let desk = try? VendorDesk(vendor) else { return }
+        let desk: VendorDesk
+        do throws(ScriptError) {
+            desk = try VendorDesk(vendor)
+        } catch {
+            throw RunnerFailure("the vendor of \(job.provider) cannot be played: \(error)")
+        }
         let settings = vendor.configuration(pluginPort: desk.pluginPort, peerPort: desk.peerPort)
         job.configuration = settings.merged(with: job.configuration)
         job.session = vendor.session.merged(with: job.session)
         job.secrets = vendor.secrets.merging(job.secrets) { _, given in given }
-        job.scripts = folder
+        job.scripts = VendorScript.absolute(folder)
         let nonce = job.nonce
         desks.withLock { $0[nonce] = desk }
     }
@@ -35,7 +51,8 @@ public final class VendorScripts: PeerSource {
     }
 
     public func ownRules(of subject: Subject, provider: String) -> [Rule] {
-        script(of: subject, provider: provider)?.script.scenarios.map(\.rule) ?? []
+        (script(of: subject, provider: provider)?.script.scenarios.map(\.rule) ?? [])
+            + fuzzFiles(of: subject, provider: provider).map(\.rule)
     }
 
     /// What is wrong with the scripts of a plugin; nil: nothing, or it has none.
@@ -43,12 +60,19 @@ public final class VendorScripts: PeerSource {
         guard let folder = VendorScript.find(besidePlugin: subject.path, directory: directory) else { return nil }
         for provider in subject.manifest?.providers ?? [] {
             do throws(ScriptError) {
+                _ = try FuzzFile.all(scripts: VendorScript.folder(in: folder, provider: provider.id))
                 _ = try VendorScript.load(directory: folder, provider: provider.id)
             } catch {
                 return "\(folder)/\(error)"
             }
         }
         return nil
+    }
+
+    /// What fuzzing found once in the plugin. A file that cannot be read is `problem`'s affair.
+    private func fuzzFiles(of subject: Subject, provider: String) -> [FuzzFile] {
+        guard let folder = VendorScript.find(besidePlugin: subject.path, directory: directory) else { return [] }
+        return (try? FuzzFile.all(scripts: VendorScript.folder(in: folder, provider: provider))) ?? []
     }
 
     private func script(of subject: Subject, provider: String) -> (folder: String, script: VendorScript)? {

@@ -3,6 +3,9 @@
 // Two notations, because vendors are of two sorts. A dialogue (`script`) is an order of messages: first the settings,
 // then audio, then the end. A servant (`on`) answers each message by itself, whenever it comes: a keep-alive, a request
 // for a sentence. Most are both, so an entry may have both; the dialogue is asked first.
+//
+// And a vendor of calls does things unasked, when a rule wants them: a call comes in, the caller gives up. Those are
+// dialogues by name (`dialogues`), of which any number goes on at once on a connection that is open.
 
 import JSON
 
@@ -144,6 +147,8 @@ public struct VendorSocketScript: Sendable, Equatable {
     /// Where the dialogue goes on after its last step; nil: it is over.
     var loopStart: Int?
     var handlers: [Handler] = []
+    /// What the vendor does on this connection when it is told to, by name.
+    var dialogues: [String: [VendorSocketStep]] = [:]
 
     init(_ object: inout ScriptObject, known: inout Set<String>) throws(ScriptError) {
         name = try object.text("name") ?? object.path
@@ -185,6 +190,14 @@ public struct VendorSocketScript: Sendable, Equatable {
             try handler.finish()
             handlers.append(Handler(pattern: pattern, steps: steps))
         }
+        guard var table = try object.object("dialogues") else { return }
+        for name in table.keys {
+            var own = known.union(["run"])
+            for var step in try table.objects(name) {
+                dialogues[name, default: []].append(try Self.read(&step, mayExpect: true, &own))
+            }
+        }
+        try table.finish()
     }
 
     private static func loop(_ step: inout ScriptObject) throws(ScriptError) -> [ScriptObject]? {

@@ -196,16 +196,22 @@ private let moreCancelRules: [Rule] = [
         passing: "if (emit(…) == VC_E_CANCELED) drop(request);",
         failing: "emit(…);        // whatever it answers",
         check: .probe { bench in
-            let session = try bench.provider().session()
-            try session.askAndStall()
-            bench.world.raiseEpoch(of: session.object, to: session.epoch + 1)
-            session.flow()
-            bench.advance(ms: 5_000)
-            let refused = session.events.filter {
-                $0.answer == vc_status(VC_E_CANCELED) && ($0.type == VC_EVENT_AUDIO || $0.type == VC_EVENT_DELTA)
-            }
-            guard refused.count <= 4 else {
-                throw Violation("emit = CANCELED", expected: "at most 4 more", got: "\(refused.count) events")
+            let provider = try bench.provider()
+            // What waits for credit, and what is still being made: two places in most plugins.
+            for isWaiting in [true, false] {
+                let session = try provider.session()
+                _ = try isWaiting ? session.askAndStall() : session.askAndStream()
+                bench.world.raiseEpoch(of: session.object, to: session.epoch + 1)
+                if isWaiting { session.flow() }
+                bench.advance(ms: 5_000)
+                let refused = session.events.filter {
+                    $0.answer == vc_status(VC_E_CANCELED) && ($0.type == VC_EVENT_AUDIO || $0.type == VC_EVENT_DELTA)
+                }
+                guard refused.count <= 4 else {
+                    throw Violation(
+                        "emit = CANCELED, to an answer that \(isWaiting ? "waits" : "is being made")",
+                        expected: "at most 4 more", got: "\(refused.count) events")
+                }
             }
         }),
 ]

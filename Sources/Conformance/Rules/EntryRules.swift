@@ -120,6 +120,18 @@ let entryRules: [Rule] = [
                     got: found.sorted().joined(separator: ", "))
             }
         }),
+    Rule(
+        "VC-ENT-12", .basic, .must, "The entry function emits nothing.",
+        because: "There is no provider yet from which an event could come.",
+        passing: "emit(READY);        // from `start`",
+        failing: "host->emit(0, &ready);  *module = &the_module;",
+        needs: ["VC-ENT-01"],
+        check: .probe { bench in
+            try bench.enter()
+            if let event = bench.world.events.first {
+                throw Violation("the entry", expected: "no event", got: event.name)
+            }
+        }),
 ]
 
 private func bytes(of pointer: UnsafePointer<vc_provider>, _ count: Int) -> [UInt8] {

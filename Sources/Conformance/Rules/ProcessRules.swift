@@ -144,7 +144,7 @@ private func unchanged(
 }
 
 /// A provider with a session that is used once, and its end.
-private func life(_ bench: Bench) throws {
+func life(_ bench: Bench) throws {
     let provider = try bench.provider()
     try provider.plainSession().exercise()
     try provider.end()

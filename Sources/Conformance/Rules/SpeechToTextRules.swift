@@ -26,7 +26,7 @@ let speechToTextRules: [Rule] = [
             let heard = try bench.session().hear(ms: 2_000)
             guard heard.finals.isEmpty else { return }
             if !bench.hasRecording, bench.job.scripts.isEmpty {
-                throw NotApplicable("there is no recording of speech to try it with")
+                throw Bench.noRecording
             }
             let other = heard.failure.map { ", an ERROR: \($0.message)" } ?? ""
             throw Violation(

@@ -31,6 +31,9 @@ struct ProbeEnds {
         page = try Self.raised(made)
     }
 
+    /// Those that the probe gets as 1 to 5.
+    var probes: [Int32] { [output.theirs, error.theirs, verdict.theirs, page, peer.theirs] }
+
     mutating func closeChildSide() {
         for path in [\Self.verdict.theirs, \.output.theirs, \.error.theirs, \.peer.theirs] {
             if self[keyPath: path] >= 0 { Glibc.close(self[keyPath: path]) }

@@ -14,7 +14,9 @@ public protocol ProbePeer {
 /// Where peers come from: the scripts in a provider's folder.
 public protocol PeerSource: Sendable {
     /// Fills in what the scripts say about a job: configuration, session, secrets. What is there already stays.
-    func prepare(_ job: inout Job, for subject: Subject)
+    ///
+    /// Throws when the vendor cannot be played: without it the plugin would be blamed for what nobody answered.
+    func prepare(_ job: inout Job, for subject: Subject) throws(RunnerFailure)
     /// The peer of a job; nil when the plugin has no vendor.
     func peer(of job: Job, for subject: Subject) -> (any ProbePeer)?
     /// The author's own scenarios for a provider, as rules.

@@ -52,14 +52,17 @@ final class ProbeProcess {
 
     /// Starts a probe in `directory`, which is its home and its temporary directory too.
     init(
-        job: Job, peer: (any ProbePeer)?, settings: RunSettings, directory: String
+        job: Job, peer: (any ProbePeer)?, settings: RunSettings, directory: String, nurseries: Nurseries
     ) throws(RunnerFailure) {
         let mark = Self.nextMark.wrappingAdd(1, ordering: .relaxed).oldValue % 500_000 + 1
         let tag = "VCHOST_CONFORM=\(getpid())-\(mark)"
         var ends = ProbeEnds()
         do throws(RunnerFailure) {
             try ends.open()
-            process = try Self.spawn(settings, ends, directory: directory, tag: tag)
+            process =
+                settings.hasNursery
+                ? try nurseries.probe(ends.probes, directory: directory, tag: tag)
+                : try Self.spawn(settings, ends.probes, directory: directory, more: [tag])
         } catch {
             ends.close()
             throw error
@@ -75,7 +78,8 @@ final class ProbeProcess {
         verdict = VerdictReader(nonce: job.nonce)
         channel = PeerChannel(job: job, peer: peer)
         // Before the job is sent the probe does nothing, so nothing can be started that is not marked.
-        let marked = vcc_child_mark(process, mark)
+        var marked = vcc_child_mark(process, mark)
+        if marked == 0 { marked = vcc_child_confine(process, budget.cpuSecondsMax) }
         let descriptor = vcc_child_descriptor(process)
         ended = descriptor
         guard marked == 0, descriptor >= 0 else {
@@ -106,6 +110,9 @@ final class ProbeProcess {
         while wait4(process, &status, 0, &usage) < 0 {
             guard errno == EINTR else { throw RunnerFailure("a probe's end was lost", errno: errno) }
         }
+        if let signal = Interruption.signal {
+            throw RunnerFailure("the run was ended by \(ProbeCrumb.signalName(signal))")
+        }
         let signal = status & 0x7f
         let end: ProbeOutcome.End =
             expired.map { .expired($0) } ?? (signal == 0 ? .exited(status >> 8 & 0xff) : .signalled(signal))
@@ -128,7 +135,9 @@ final class ProbeProcess {
             let passedMs = Int((runnerClockNs() - beganNs) / 1_000_000)
             let usedMs = Int(vcc_child_cpu_ns(process) / 1_000_000)
             let timeoutMs: Int
-            switch budget.step(cpuMs: usedMs, wallMs: passedMs, cores: RunSettings.cores) {
+            let step = budget.step(
+                cpuMs: usedMs, wallMs: passedMs, cores: RunSettings.cores, crowding: ProbeBudget.crowding)
+            switch step {
             case .expired(let limit): return limit
             case .wait(let ms): timeoutMs = ms
             }
@@ -146,6 +155,7 @@ final class ProbeProcess {
                 pollfd(
                     fd: isPeerOpen ? peerSocket : -1,
                     events: Int16(POLLIN) | (channel.outgoing.isEmpty ? 0 : Int16(POLLOUT)), revents: 0),
+                pollfd(fd: Interruption.descriptor, events: Int16(POLLIN), revents: 0),
             ]
             guard poll(&waiting, nfds_t(waiting.count), Int32(doneMs == nil ? timeoutMs : min(timeoutMs, 50))) > 0
             else { continue }
@@ -170,6 +180,7 @@ final class ProbeProcess {
                 if !isPeerOpen { shutdown(peerSocket, Int32(SHUT_RDWR)) }
             }
             if waiting[0].revents != 0 { return nil }
+            if waiting[5].revents != 0 { return .wall }
         }
     }
 
@@ -226,8 +237,9 @@ final class ProbeProcess {
 
     // MARK: Its start
 
-    private static func spawn(
-        _ settings: RunSettings, _ ends: ProbeEnds, directory: String, tag: String
+    /// Starts the program of the settings with those descriptors as 1 to 5.
+    static func spawn(
+        _ settings: RunSettings, _ descriptors: [Int32], directory: String, more: [String]
     ) throws(RunnerFailure) -> pid_t {
         var variables = [
             "PATH": "/usr/bin:/bin", "HOME": directory, "TMPDIR": directory, "LANG": "C.UTF-8",
@@ -236,7 +248,7 @@ final class ProbeProcess {
         // Where the Swift runtime is, when it is not where the program was told.
         if let path = getenv("LD_LIBRARY_PATH") { variables["LD_LIBRARY_PATH"] = String(cString: path) }
         variables.merge(settings.probeEnvironment) { $1 }
-        let environment = variables.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" } + [tag]
+        let environment = variables.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" } + more
         var arguments: [UnsafeMutablePointer<CChar>?] = settings.probe.map { strdup($0) } + [nil]
         var words: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
         defer { (arguments + words).forEach { free($0) } }
@@ -246,8 +258,8 @@ final class ProbeProcess {
                 directory.withCString { directory in
                     var plan = vcc_probe_plan(
                         program: arguments[0]!, arguments: arguments.baseAddress!, environment: words.baseAddress!,
-                        directory: directory, standard_output: ends.output.theirs, standard_error: ends.error.theirs,
-                        verdict: ends.verdict.theirs, page: ends.page, peer: ends.peer.theirs)
+                        directory: directory, standard_output: descriptors[0], standard_error: descriptors[1],
+                        verdict: descriptors[2], page: descriptors[3], peer: descriptors[4])
                     return vcc_probe_spawn(&plan, &child)
                 }
             }

@@ -32,7 +32,7 @@ extension RuleResult {
         } else if let reason = verdict.skip {
             status = .skip
             why = reason
-        } else if case .observed(let check) = rule.check, !isMasked {
+        } else if let check = rule.fromOutside, !isMasked {
             judge(check, outcome)
         }
         if status == .fail, weight == .should { status = .warn }
@@ -95,6 +95,16 @@ extension RuleResult {
         } catch {
             status = weight == .should ? .warn : .fail
             violation = Violation("the check", expected: "an end", got: "\(error)")
+        }
+    }
+}
+
+extension Rule {
+    /// What is asked of the process, when the probe itself found nothing.
+    fileprivate var fromOutside: (@Sendable (Observation) throws -> Void)? {
+        switch check {
+        case .observed(let check), .watched(_, let check): check
+        case .file, .probe: nil
         }
     }
 }

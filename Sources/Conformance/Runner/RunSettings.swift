@@ -7,6 +7,8 @@ import JSON
 public struct RunSettings: Sendable {
     /// What to start for a rule; it must answer as `vchost __conform` does.
     public var probe: [String] = ["/proc/self/exe", "__conform"]
+    /// Whether the probe is this program, which can be forked in place of being started anew.
+    var hasNursery: Bool { probe.count == 2 && probe[1] == "__conform" }
     /// Added to a probe's environment, which is otherwise made anew.
     public var probeEnvironment: [String: String] = [:]
     /// Probes at once.
@@ -23,7 +25,7 @@ public struct RunSettings: Sendable {
     /// Settings and secrets that the operator gives, by provider id; they win over the vendor script's.
     public var configurations: [String: JSONValue] = [:]
     public var secrets: [String: String] = [:]
-    /// A recording of speech, 16 bit mono WAV; empty: the bench makes its own.
+    /// A recording of speech, 16 bit mono WAV, by its absolute path; empty: one is made, where there is flite.
     public var speech = ""
     /// Where the run's folder is made; empty: the system's place for such.
     public var temporaryDirectory = ""

@@ -61,14 +61,18 @@ public struct Runner: Sendable {
 
         let items = plan(subjects, rules, selection)
         progress.planned(items.count)
+        var speech = settings.speech
+        let isHeard = items.contains { SyntheticSpeech.isHeard(by: Self.provider(of: $0, subjects)?.kind ?? "") }
+        if speech.isEmpty, isHeard { speech = SyntheticSpeech.make(in: folder.path) }
+        let nurseries = Nurseries(settings)
         let board = WorkBoard(
             RunPlan(items) { item in Self.provider(of: item, subjects)?.id ?? "" }, onResult: progress.ended)
         let finished = try board.work(threads: max(1, min(settings.jobs, items.count))) {
-            [self, copies] (item, index) throws(RunnerFailure) in
+            [self, copies, speech] (item, index) throws(RunnerFailure) in
             let provider = Self.provider(of: item, subjects)
             return try run(
-                item.rule, subjects[item.subject].with(provider), copy: copies[item.subject], in: folder,
-                home: "probe-\(index)")
+                item.rule, subjects[item.subject].with(provider), copy: copies[item.subject], speech: speech,
+                in: folder, home: "probe-\(index)", nurseries)
         }
         let results = finished.results
         return subjects.indices.map { index in
@@ -111,7 +115,8 @@ public struct Runner: Sendable {
     }
 
     private func run(
-        _ rule: Rule, _ subject: Subject, copy: String, in folder: RunFolder, home: String
+        _ rule: Rule, _ subject: Subject, copy: String, speech: String, in folder: RunFolder, home: String,
+        _ nurseries: Nurseries
     ) throws(RunnerFailure) -> RuleResult {
         let isMasked = settings.masked.contains(rule.id)
         var result = RuleResult(rule, provider: subject.provider?.id ?? "", status: .pass)
@@ -133,9 +138,9 @@ public struct Runner: Sendable {
         job.seed = settings.seed
         job.hostMinor = settings.hostMinor
         job.isMasked = isMasked
-        job.speech = settings.speech
+        job.speech = speech
         job.secrets = settings.secrets
-        peers.prepare(&job, for: subject)
+        try peers.prepare(&job, for: subject)
         let peer = peers.peer(of: job, for: subject)
         for name in subject.manifest?.secrets ?? [] where job.secrets[name] == nil {
             // Long and odd enough to be found wherever it turns up.
@@ -145,7 +150,7 @@ public struct Runner: Sendable {
         let directory = try folder.home(home, linking: subject.manifest?.files ?? [])
         defer { RunFolder.remove(directory) }
         let probe = try ProbeProcess(
-            job: job, peer: peer, settings: settings, directory: directory)
+            job: job, peer: peer, settings: settings, directory: directory, nurseries: nurseries)
         return try RuleResult(
             rule, provider: job.provider, outcome: try probe.run(), isMasked: isMasked)
     }

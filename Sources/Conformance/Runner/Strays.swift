@@ -45,7 +45,7 @@ struct Strays {
     }
 
     private func find() -> [Process] {
-        let all = Self.processes()
+        let all = processes()
         var children: [pid_t: [Process]] = [:]
         for process in all { children[process.parent, default: []].append(process) }
         var found: [Process] = []
@@ -69,7 +69,17 @@ struct Strays {
 
     // MARK: /proc
 
-    private static func processes() -> [Process] {
+    /// The number of the newest process, the last of /proc/loadavg's fields.
+    private static var newest: pid_t {
+        guard let bytes = read("/proc/loadavg", bytesMax: 128) else { return 0 }
+        let fields = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        return fields.last.flatMap { pid_t($0) } ?? 0
+    }
+
+    /// All that are younger than the probe: to look at each process of a busy machine would cost more than most rules.
+    /// Numbers grow until they begin anew, and then all are looked at.
+    private func processes() -> [Process] {
+        let oldest = Self.newest >= probe ? probe : 0
         guard let directory = opendir("/proc") else { return [] }
         defer { closedir(directory) }
         var found: [Process] = []
@@ -77,7 +87,7 @@ struct Strays {
             let id = withUnsafePointer(to: &entry.pointee.d_name) { name in
                 atol(UnsafeRawPointer(name).assumingMemoryBound(to: CChar.self))
             }
-            guard id > 0, let process = process(pid_t(id)) else { continue }
+            guard id > oldest, let process = Self.process(pid_t(id)) else { continue }
             found.append(process)
         }
         return found

@@ -75,7 +75,7 @@ extension Subject {
             manifestProblem: manifestProblem, provider: provider)
     }
 
-    private static func words(_ error: ELFError) -> String {
+    static func words(_ error: ELFError) -> String {
         switch error {
         case .notELF: "it has no ELF header"
         case .truncated(let what, let needs, let has): "\(what) would end at byte \(needs), and the file has \(has)"

@@ -25,6 +25,7 @@ public struct ConfigurationListing: Sendable {
         }
         add("vchost", keys: SettingKey.host)
         add("media", keys: SettingKey.media)
+        add("server", keys: SettingKey.server)
         for profile in configuration.sections(of: "profile") { add(profile.name, keys: SettingKey.profile) }
         for section in configuration.sections where SettingKey.providerKinds.contains(section.kind) {
             let provider = review.provider(named: section.name)

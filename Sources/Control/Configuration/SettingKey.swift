@@ -2,6 +2,8 @@
 // list, `config show` prints it, and the readers below take their defaults from it, so the three cannot disagree.
 // The keys of a provider's section come from the manifest of its plugin.
 
+import HostServices
+
 /// What a key of the host may hold.
 public struct SettingKey: Sendable {
     public enum Kind: Sendable, Equatable {
@@ -12,6 +14,8 @@ public struct SettingKey: Sendable {
         case choice([String])
         /// Names separated by commas.
         case list
+        /// An address in digits and a port, or nothing.
+        case address
     }
 
     public let name: String
@@ -30,6 +34,10 @@ public struct SettingKey: Sendable {
     func objection(to text: String) -> String? {
         switch kind {
         case .text, .path, .list: nil
+        case .address:
+            text.isEmpty || ListenAddress(parsing: text) != nil
+                ? nil
+                : "\(name) is \"\(text)\"; write an address in digits and a port, 127.0.0.1:8080 or [::1]:8080"
         case .integer(let range):
             if let number = Int(text) {
                 range.contains(number)
@@ -56,7 +64,7 @@ public struct SettingKey: Sendable {
 extension SettingKey {
     /// Sections that the host itself reads, by their name or, with a final ".", by their prefix.
     static let sections: [(name: String, keys: [SettingKey])] = [
-        ("vchost", host), ("media", media), ("profile.", profile),
+        ("vchost", host), ("media", media), ("server", server), ("profile.", profile),
     ]
 
     /// The kinds of provider that a section can configure, by prefix.
@@ -95,6 +103,14 @@ extension SettingKey {
         SettingKey("port_max", .integer(1025...65535), "32766", "The last port."),
         SettingKey("threads", .integer(1...64), "1", "Media threads; one carries a thousand calls."),
         SettingKey("realtime", .flag, "yes", "Ask for real-time priority on media threads."),
+    ]
+
+    static let server: [SettingKey] = [
+        SettingKey("listen", .address, "", "Where vendors that call us are let in; nowhere when empty."),
+        SettingKey("certificate", .path, "", "A PEM file with the certificate and its chain; with it, TLS only."),
+        SettingKey("key", .path, "", "The PEM file of the certificate's key."),
+        SettingKey("connections_max", .integer(1...100_000), "2000", "Connections at a time; more are closed at once."),
+        SettingKey("connections_per_address_max", .integer(1...100_000), "1000", "Of these, from one address."),
     ]
 
     static let profile: [SettingKey] = [

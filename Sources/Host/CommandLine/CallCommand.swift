@@ -4,6 +4,7 @@ import Control
 import Glibc
 import JSON
 import Media
+import Providers
 
 enum CallCommand: Command {
     static let name = "call"
@@ -15,7 +16,7 @@ enum CallCommand: Command {
         Option("--sounds", "DIRECTORY", "where the script's sounds are"),
         Option("--record", "OUT.wav", "both sides: the agent left, the caller right"),
         Option("--watch", "SOCKET", "the host's events_socket, for transcript and waterfall"),
-        Option("--plugins", "DIRECTORY", "where the SIP plugin is; plugins.d"),
+        Option("--plugins", "DIRECTORY", "where the SIP plugin is; plugins.d, or those installed"),
         Option("--ring", "SECONDS", "give up without an answer after this time; 20"),
         Option("--json", "one JSON object at the end instead of text as it comes"),
     ]
@@ -58,7 +59,7 @@ enum CallCommand: Command {
         var report = CallReport(plan: plan, isQuiet: arguments.has("--json"))
         report.begin(target)
         let leg = try OutboundLeg(
-            to: target, from: from, plugins: arguments["--plugins"] ?? "plugins.d", plugin: "TelephonySIP",
+            to: target, from: from, plugins: arguments["--plugins"] ?? Installation.own.plugins, plugin: "TelephonySIP",
             ringTimeoutMs: ringS * 1_000)
         defer { leg.end() }
         var recorder: StereoRecorder?

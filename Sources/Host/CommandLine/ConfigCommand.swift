@@ -11,7 +11,7 @@ enum ConfigCommand: Command {
 
     private static let options = [
         Option("--config", "FILE", "the configuration; vchost.ini when it is not given and exists"),
-        Option("--plugins", "DIRECTORY", "the plugins whose manifests type their sections; plugins.d"),
+        Option("--plugins", "DIRECTORY", "the plugins whose manifests type it; plugins.d, or those installed"),
         Option("--json", "for programs"),
     ]
 
@@ -64,7 +64,7 @@ struct ConfigurationSources {
         path = config ?? (access("vchost.ini", R_OK) == 0 ? "vchost.ini" : nil)
         configuration = try path.map { Configuration(file: try INIFile(contentsOf: $0), environment: environment) }
             ?? Configuration(environment: environment)
-        pluginsDirectory = plugins ?? "plugins.d"
+        pluginsDirectory = plugins ?? Installation.own.plugins
     }
 
     /// Where the host remembers things of plugins; nil when nothing names a place.

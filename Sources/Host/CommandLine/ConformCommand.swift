@@ -11,6 +11,7 @@ enum ConformCommand: Command {
 
     static func run(_ words: [String]) throws -> Int32 {
         var command = Conformance.ConformCommand()
+        command.ownsSignals = true
         command.record = record
         return command.run(
             words, output: { print($0, terminator: "") }, errors: { StandardError.write($0) })

@@ -7,14 +7,14 @@ import Providers
 
 enum PluginsCommand: Command {
     static let name = "plugins"
-    static let summary = "list plugins, reload or pardon those of a running host, pack a manifest"
+    static let summary = "list plugins, begin a new one, reload or pardon those of a running host, pack a manifest"
     static let help = Providers.PluginsCommand.help
 
     static func run(_ words: [String]) throws -> Int32 {
         let sources = try? ConfigurationSources(config: nil, plugins: nil)
         let socket = sources?.configuration.text("vchost", "control_socket") ?? ""
         return Providers.PluginsCommand(
-            directory: "plugins.d", stateDirectory: sources?.stateDirectory ?? StateDirectory.path(),
+            directory: Installation.own.plugins, stateDirectory: sources?.stateDirectory ?? StateDirectory.path(),
             hostVersion: VCHost.version, socket: socket.isEmpty ? nil : socket, ask: ask
         ).run(
             words, output: { print($0, terminator: "") }, errors: { StandardError.write($0) })

@@ -9,7 +9,7 @@ enum RunCommand: Command {
     static let summary = "run the host (what `vchost --plugins DIRECTORY` does)"
 
     private static let options = [
-        Option("--plugins", "DIRECTORY", "where the plugins are; plugins.d"),
+        Option("--plugins", "DIRECTORY", "where the plugins are; plugins.d, or those installed"),
         Option("--config", "FILE", "the configuration; vchost.ini when it is not given and exists"),
     ]
 

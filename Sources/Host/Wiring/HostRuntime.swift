@@ -1,11 +1,14 @@
 // The running host: everything is made here, in the order in which one needs the other, and ended in the opposite
 // order.
 //
-//     log and services ─► media engine ─► plugins ─► providers ─► detectors, conversations ─► telephony ─► event socket
+//     log and services ─► media engine ─► plugins ─► providers ─► detectors, conversations ─► telephony ─► listener
+//     ─► event socket
 //
-// Telephony comes last, so that the first call finds everything; the event socket after it, because its appearance is
-// how scripts see that the host is up. A provider that does not start costs its profile a place in a chain, not the
-// host its start: what cannot work is said in the log, and the chain goes on with the next.
+// Telephony comes last, so that the first call finds everything. The listener takes its port early, so that a wrong
+// address is told at once, and lets clients in after telephony, when every path has its provider; the event socket
+// comes after that, because its appearance is how scripts see that the host is up. A provider that does not start
+// costs its profile a place in a chain, not the host its start: what cannot work is said in the log, and the chain goes
+// on with the next.
 
 import Calls
 import Control
@@ -67,6 +70,7 @@ final class HostRuntime: Sendable {
             throw SettingsError(.invalid, "the configuration has errors; `vchost config check` lists them")
         }
 
+        let port = try services.reserveListener()
         WorkerOptions.current = Self.workers(review, configuration)
         let crashes = WorkerCrashes(quarantine: quarantine, logger: logger)
         crashes.listen()
@@ -132,6 +136,8 @@ final class HostRuntime: Sendable {
         }
         plugins.start()
         try control?.appear()
+        try services.openListener()
+        if let port { logger.info("vendors that call us are let in at port \(port)") }
         try events?.appear()
         logger.info(
             "ready: \(house.running.all.count) of \(review.providers.count) providers, "
@@ -173,6 +179,11 @@ final class HostRuntime: Sendable {
         services.log = Logger.Configuration(
             level: Logger.Level.allCases.first { $0.name == level } ?? .info,
             format: configuration.text("vchost", "log_format") == "json" ? .json : .human)
+        services.server.listen = ListenAddress(parsing: configuration.text("server", "listen"))
+        services.server.certificatePath = configuration.text("server", "certificate")
+        services.server.keyPath = configuration.text("server", "key")
+        services.server.connectionsMax = configuration.integer("server", "connections_max")
+        services.server.connectionsPerAddressMax = configuration.integer("server", "connections_per_address_max")
         return services
     }
 

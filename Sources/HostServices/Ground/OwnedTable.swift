@@ -77,6 +77,9 @@ final class OwnedTable<Resource: AnyObject & Sendable>: Sendable {
         state.withLock { state in remove(handle, from: &state) }
     }
 
+    /// Whether a handle is of this table's kind, stale or not.
+    func isOurs(_ handle: vc_handle) -> Bool { handle & 0xff << 56 == kind }
+
     func all(of owner: vc_handle) -> [Resource] {
         state.withLock { state in
             (state.owned[owner] ?? []).compactMap { handle in
@@ -84,6 +87,8 @@ final class OwnedTable<Resource: AnyObject & Sendable>: Sendable {
             }
         }
     }
+
+    var all: [Resource] { state.withLock { $0.resources.compactMap { $0?.resource } } }
 
     var count: Int { state.withLock { $0.resources.count - 1 - $0.free.count } }
 
@@ -96,7 +101,7 @@ final class OwnedTable<Resource: AnyObject & Sendable>: Sendable {
 
     private func slot(of handle: vc_handle, in state: borrowing State) -> Int? {
         let slot = Int(handle & 0xffff_ffff)
-        guard handle & 0xff << 56 == kind, slot > 0, slot < state.resources.count,
+        guard isOurs(handle), slot > 0, slot < state.resources.count,
             UInt64(state.generations[slot]) == handle >> 32 & 0xff_ffff
         else { return nil }
         return slot

@@ -9,9 +9,19 @@ enum HTTPHeaders {
     static let outboundMax = 64
     static let valueBytesMax = 16 << 10
 
-    /// Copies and checks the fields, and fills in secrets. `refused` is logged as the plugin's fault.
+    /// What the transport writes itself. A second opinion of a plugin is how requests are smuggled.
+    private static let ofTransport: Set<String> = ["content-length", "transfer-encoding"]
+    /// What the listener writes itself, in its answers.
+    static let ofListener: Set<String> = ofTransport.union([
+        "connection", "keep-alive", "upgrade", "trailer", "te", "date", "sec-websocket-accept",
+    ])
+
+    /// Copies and checks the fields. What is refused is logged as the plugin's fault.
+    ///
+    /// `fillsSecrets` puts secrets in: on the way to a vendor, never in an answer to whoever calls us.
     static func copy(
-        _ fields: UnsafePointer<vc_field>?, _ count: UInt32, owner: PluginObject, services: HostServices
+        _ fields: UnsafePointer<vc_field>?, _ count: UInt32, owner: PluginObject, services: HostServices,
+        fillsSecrets: Bool = true, leftOut: Set<String> = ofTransport
     ) -> Result<[(name: String, value: String)], StatusFailure> {
         guard count > 0 else { return .success([]) }
         guard let fields, count <= UInt32(outboundMax) else {
@@ -27,19 +37,19 @@ enum HTTPHeaders {
                 return .failure(refuse("a header's name must be a token of RFC 9110", owner, services))
             }
             var value = fields[index].value.text(limit: valueBytesMax + 1)
-            do throws(SecretFailure) {
-                value = try services.secrets.substitute(value, section: owner.name, listed: owner.secrets)
-            } catch {
-                return .failure(StatusFailure(status: services.refuse(error, for: owner)))
+            if fillsSecrets {
+                do throws(SecretFailure) {
+                    value = try services.secrets.substitute(value, section: owner.name, listed: owner.secrets)
+                } catch {
+                    return .failure(StatusFailure(status: services.refuse(error, for: owner)))
+                }
             }
             guard value.utf8.count <= valueBytesMax, value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 })
             else {
                 return .failure(
                     refuse("the header \(name) has a control character or is larger than 16 KiB", owner, services))
             }
-            // The transport counts and frames the body itself; a second opinion is how requests are smuggled.
-            let lowercased = name.lowercased()
-            if lowercased == "content-length" || lowercased == "transfer-encoding" { continue }
+            if leftOut.contains(name.lowercased()) { continue }
             headers.append((name, value))
         }
         return .success(headers)

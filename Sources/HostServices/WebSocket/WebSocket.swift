@@ -1,4 +1,5 @@
-// One WebSocket, as its plugin and its I/O thread share it: messages on their way in and out.
+// One WebSocket, as its plugin and its I/O thread share it: messages on their way in and out. Whether we connected to a
+// vendor or a vendor connected to us makes no difference here; that is the carrier's affair.
 //
 // It has the same form as a request of HTTP. What came in waits in a bounded queue for the plugin's lane, and when more
 // than 1 MiB waits the socket is not read from; what goes out waits in a bounded queue for the socket.
@@ -17,16 +18,6 @@ final class WebSocket: Delivery, @unchecked Sendable {
 
     /// What a message costs besides its bytes: empty ones must not pile up either.
     private static let messageOverhead = 64
-
-    struct Target: Sendable {
-        var origin: Origin
-        /// With the query.
-        var path: String
-        var protocols: String
-        var headers: [(name: String, value: String)]
-        var connectMs: UInt32
-        var pingMs: UInt32
-    }
 
     struct Outgoing: Sendable {
         var bytes: [UInt8]
@@ -65,22 +56,20 @@ final class WebSocket: Delivery, @unchecked Sendable {
     private static let partsPerTurn = 16
 
     let handle: vc_handle
-    let target: Target
+    /// Who has its connection.
+    let carrier: any SocketCarrier
     private let mailbox: Mailbox
     private let events: vc_ws_events
     private let context: UnsafeMutableRawPointer?
     private let service: WebSocketService
     private let state = Mutex(State())
 
-    // The I/O thread's own.
-    var link = WebSocketLink()
-
     init(
-        handle: vc_handle, target: Target, mailbox: Mailbox, events: vc_ws_events, context: UnsafeMutableRawPointer?,
-        service: WebSocketService
+        handle: vc_handle, carrier: any SocketCarrier, mailbox: Mailbox, events: vc_ws_events,
+        context: UnsafeMutableRawPointer?, service: WebSocketService
     ) {
         self.handle = handle
-        self.target = target
+        self.carrier = carrier
         self.mailbox = mailbox
         self.events = events
         self.context = context
@@ -198,7 +187,7 @@ final class WebSocket: Delivery, @unchecked Sendable {
                 if mustResume { state.isPaused = false }
                 return (part, mustResume)
             }
-            if mustResume { service.resume(self) }
+            if mustResume { carrier.resume(self) }
             guard let part else { return false }
             call(part)
         }

@@ -8,48 +8,65 @@ import Clws
 import Glibc
 import PluginABI
 
-/// What the I/O thread keeps for a socket.
-struct WebSocketLink {
-    enum Phase { case resolving, connecting, open, closing, ended }
-
-    var phase = Phase.resolving
-    var lws: OpaquePointer?
-    var wsi: OpaquePointer?
-    var timer: UnsafeMutablePointer<vc_lws_timer>?
-    /// Addresses that were not tried yet.
-    var addresses: [String] = []
-    var connectDeadlineNs: UInt64 = 0
-    /// The present attempt is over.
-    var hasFailed = false
-
-    /// The fragments of the message that is arriving.
-    var partial: [UInt8] = []
-    var lastHeardNs: UInt64 = 0
-    var pingSentNs: UInt64?
-    var owesPing = false
-
-    var peerClose: (code: UInt32, reason: String)?
-    /// Why we end it ourselves.
-    var failure: ServiceFailure?
-}
-
 /// A peer that is alive answers a ping in a round trip; ten seconds are a network that is of no use to a call.
 private let pongTimeoutMsMax: UInt32 = 10_000
 /// The bound of the contract, `service/ws.h`.
 private let closeTimeoutUs: Int64 = 2_000_000
 
-extension WebSocket {
+/// A connection to a vendor, on the I/O thread and nowhere else.
+final class WebSocketLink: @unchecked Sendable {
+    /// Where to, and how.
+    struct Target: Sendable {
+        var origin: Origin
+        /// With the query.
+        var path: String
+        var protocols: String
+        var headers: [(name: String, value: String)]
+        var connectMs: UInt32
+        var pingMs: UInt32
+    }
+
+    enum Phase { case resolving, connecting, open, closing, ended }
+
+    let socket: WebSocket
+    let target: Target
+
+    private(set) var phase = Phase.resolving
+    private(set) var wsi: OpaquePointer?
+    private var lws: OpaquePointer?
+    private var timer: UnsafeMutablePointer<vc_lws_timer>?
+    /// Addresses that were not tried yet.
+    private var addresses: [String] = []
+    private var connectDeadlineNs: UInt64 = 0
+    /// The present attempt is over.
+    private var hasFailed = false
+
+    /// The fragments of the message that is arriving.
+    private var partial: [UInt8] = []
+    private var lastHeardNs: UInt64 = 0
+    private var pingSentNs: UInt64?
+    private var owesPing = false
+
+    private var peerClose: (code: UInt32, reason: String)?
+    /// Why we end it ourselves.
+    private var failure: ServiceFailure?
+
+    init(_ socket: WebSocket, to target: Target) {
+        self.socket = socket
+        self.target = target
+    }
+
     // MARK: Connecting
 
     func begin(_ lws: OpaquePointer, now: UInt64) {
-        link.lws = lws
-        link.connectDeadlineNs = now + UInt64(target.connectMs) * 1_000_000
-        link.timer = vc_lws_timer_create(Unmanaged.passUnretained(self).toOpaque())
+        self.lws = lws
+        connectDeadlineNs = now + UInt64(target.connectMs) * 1_000_000
+        timer = vc_lws_timer_create(Unmanaged.passUnretained(self).toOpaque())
         setTimer(lws, afterUs: Int64(target.connectMs) * 1_000)
     }
 
     func resolved(_ addresses: [String], lws: OpaquePointer) {
-        guard link.phase == .resolving else { return }
+        guard phase == .resolving else { return }
         guard !addresses.isEmpty else {
             return finish(
                 ServiceFailure(
@@ -57,13 +74,13 @@ extension WebSocket {
                     message: "the host name of \(target.origin) has no address: check the spelling and the DNS server",
                     isRetryable: true), lws: lws)
         }
-        link.addresses = addresses
-        link.phase = .connecting
+        self.addresses = addresses
+        phase = .connecting
         connectNext(lws)
     }
 
     private func connectNext(_ lws: OpaquePointer) {
-        let address = link.addresses.removeFirst()
+        let address = addresses.removeFirst()
         var info = lws_client_connect_info()
         info.context = lws
         info.port = Int32(target.origin.port)
@@ -80,11 +97,11 @@ extension WebSocket {
         if !target.protocols.isEmpty { info.protocol = UnsafePointer(texts[3]) }
         info.alpn = UnsafePointer(texts[4])
         info.local_protocol_name = UnsafePointer(texts[5])
-        link.hasFailed = false
-        link.wsi = lws_client_connect_via_info(&info)
+        hasFailed = false
+        wsi = lws_client_connect_via_info(&info)
         for text in texts { free(text) }
         // It may have failed at once, with or without its callback.
-        if link.wsi == nil, !link.hasFailed { connectFailed("", httpStatus: 0, lws: lws) }
+        if wsi == nil, !hasFailed { connectFailed("", httpStatus: 0, lws: lws) }
     }
 
     /// Adds our headers to the upgrade. False when there is no room.
@@ -102,13 +119,13 @@ extension WebSocket {
     }
 
     func connectFailed(_ reason: String, httpStatus: UInt32, lws: OpaquePointer) {
-        link.wsi = nil
-        guard !link.hasFailed else { return }
-        link.hasFailed = true
-        guard link.phase == .connecting else { return finish(link.failure, lws: lws) }
+        wsi = nil
+        guard !hasFailed else { return }
+        hasFailed = true
+        guard phase == .connecting else { return finish(failure, lws: lws) }
         // Another address may answer where this one did not; an answer of HTTP is one. Not from here: libwebsockets may
         // still be within the call that made this attempt.
-        if httpStatus == 0, !link.addresses.isEmpty { return setTimer(lws, afterUs: 1) }
+        if httpStatus == 0, !addresses.isEmpty { return setTimer(lws, afterUs: 1) }
         let origin = target.origin
         let code: vc_status
         var message: String
@@ -140,62 +157,63 @@ extension WebSocket {
     // MARK: Open
 
     func established(_ wsi: OpaquePointer, lws: OpaquePointer) {
-        link.wsi = wsi
-        guard link.phase == .connecting else { return vc_lws_kill(wsi) }
-        link.phase = .open
-        link.lastHeardNs = Monotonic.nowNs()
+        self.wsi = wsi
+        guard phase == .connecting else { return vc_lws_kill(wsi) }
+        phase = .open
+        lastHeardNs = Monotonic.nowNs()
         setTimer(lws, afterUs: Int64(target.pingMs) * 1_000)
-        opened()
-        if hasOutgoing || closeRequest != nil { lws_callback_on_writable(wsi) }
+        socket.opened()
+        if socket.hasOutgoing || socket.closeRequest != nil { lws_callback_on_writable(wsi) }
     }
 
     /// Takes a fragment, or a part of one. False closes the connection.
     func take(_ bytes: UnsafeRawBufferPointer, wsi: OpaquePointer) -> Bool {
         heard()
-        guard link.partial.count + bytes.count <= Self.messageBytesMax else {
-            link.failure = ServiceFailure(
-                code: .vendor, message: "\(target.origin) sent a message larger than \(Self.messageBytesMax) bytes")
+        guard partial.count + bytes.count <= WebSocket.messageBytesMax else {
+            failure = ServiceFailure(
+                code: .vendor,
+                message: "\(target.origin) sent a message larger than \(WebSocket.messageBytesMax) bytes")
             lws_close_reason(wsi, lws_close_status(rawValue: 1009), nil, 0)
             return false
         }
-        link.partial.append(contentsOf: bytes)
+        partial.append(contentsOf: bytes)
         guard lws_is_final_fragment(wsi) != 0, lws_remaining_packet_payload(wsi) == 0 else { return true }
-        let message = link.partial
-        link.partial = []
-        if !received(message, isBinary: lws_frame_is_binary(wsi) != 0) { lws_rx_flow_control(wsi, 0) }
+        let message = partial
+        partial = []
+        if !socket.received(message, isBinary: lws_frame_is_binary(wsi) != 0) { lws_rx_flow_control(wsi, 0) }
         return true
     }
 
     func heard() {
-        link.lastHeardNs = Monotonic.nowNs()
-        link.pingSentNs = nil
+        lastHeardNs = Monotonic.nowNs()
+        pingSentNs = nil
     }
 
     /// The socket takes one frame. False closes the connection.
     func writeOne(_ wsi: OpaquePointer, lws: OpaquePointer) -> Bool {
         let pre = Int(vc_lws_pre)
-        if link.owesPing {
-            link.owesPing = false
+        if owesPing {
+            owesPing = false
             var frame = [UInt8](repeating: 0, count: pre)
             let written = frame.withUnsafeMutableBufferPointer {
                 lws_write(wsi, $0.baseAddress! + pre, 0, LWS_WRITE_PING)
             }
             guard written >= 0 else { return false }
-        } else if let message = nextOutgoing() {
+        } else if let message = socket.nextOutgoing() {
             var frame = [UInt8](repeating: 0, count: pre) + message.bytes
             let kind = message.isBinary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT
             let written = frame.withUnsafeMutableBufferPointer {
                 lws_write(wsi, $0.baseAddress! + pre, message.bytes.count, kind)
             }
             guard written >= 0 else { return false }
-        } else if let request = closeRequest, link.phase == .open {
-            link.phase = .closing
+        } else if let request = socket.closeRequest, phase == .open {
+            phase = .closing
             setTimer(lws, afterUs: closeTimeoutUs)
             var reason = Array(request.reason.utf8)
             lws_close_reason(wsi, lws_close_status(rawValue: UInt32(request.code)), &reason, reason.count)
             return false
         }
-        if link.owesPing || hasOutgoing || (closeRequest != nil && link.phase == .open) {
+        if owesPing || socket.hasOutgoing || (socket.closeRequest != nil && phase == .open) {
             lws_callback_on_writable(wsi)
         }
         return true
@@ -205,32 +223,32 @@ extension WebSocket {
 
     func peerCloses(_ payload: UnsafeRawBufferPointer) {
         guard payload.count >= 2 else {
-            link.peerClose = (0, "")
+            peerClose = (0, "")
             return
         }
         let code = UInt32(payload[0]) << 8 | UInt32(payload[1])
-        link.peerClose = (code, String(decoding: payload.dropFirst(2), as: UTF8.self))
+        peerClose = (code, String(decoding: payload.dropFirst(2), as: UTF8.self))
     }
 
     /// The connection is down.
     func ended(lws: OpaquePointer) {
-        link.wsi = nil
-        if link.failure == nil, link.peerClose == nil, link.phase == .open {
-            link.failure = ServiceFailure(
+        wsi = nil
+        if failure == nil, peerClose == nil, phase == .open {
+            failure = ServiceFailure(
                 code: .network,
                 message: "\(target.origin) broke the connection off without a close frame: connect again",
                 isRetryable: true)
         }
-        finish(link.failure, lws: lws)
+        finish(failure, lws: lws)
     }
 
     /// `close`, or the owner's end, before the connection was up; afterwards it goes by `writeOne`.
     func closeEarly(lws: OpaquePointer) {
-        if link.phase == .open, let wsi = link.wsi {
+        if phase == .open, let wsi = wsi {
             // A resting socket would not see the peer's close frame.
             lws_rx_flow_control(wsi, 1)
             lws_callback_on_writable(wsi)
-        } else if link.phase == .resolving || link.phase == .connecting {
+        } else if phase == .resolving || phase == .connecting {
             kill(nil, lws: lws)
         }
     }
@@ -238,30 +256,34 @@ extension WebSocket {
     /// Tells the plugin at once, and ends the connection at the next turn of the loop.
     private func kill(_ failure: ServiceFailure?, lws: OpaquePointer) {
         finish(failure, lws: lws)
-        if let wsi = link.wsi { vc_lws_kill(wsi) }
+        if let wsi { vc_lws_kill(wsi) }
     }
 
     private func finish(_ failure: ServiceFailure?, lws: OpaquePointer) {
-        guard link.phase != .ended else { return }
-        link.phase = .ended
-        link.failure = failure
-        if let timer = link.timer { vc_lws_timer_free(lws, timer) }
-        link.timer = nil
-        closed(code: link.peerClose?.code ?? 0, reason: link.peerClose?.reason ?? "", failure)
+        guard phase != .ended else { return }
+        phase = .ended
+        self.failure = failure
+        freeTimer()
+        socket.closed(code: peerClose?.code ?? 0, reason: peerClose?.reason ?? "", failure)
     }
 
     // MARK: Time
 
+    func freeTimer() {
+        if let lws, let timer { vc_lws_timer_free(lws, timer) }
+        timer = nil
+    }
+
     private func setTimer(_ lws: OpaquePointer, afterUs: Int64) {
-        if let timer = link.timer { vc_lws_timer_set(lws, timer, webSocketTimer, max(1, afterUs)) }
+        if let timer { vc_lws_timer_set(lws, timer, webSocketTimer, max(1, afterUs)) }
     }
 
     fileprivate func timeUp() {
-        guard let lws = link.lws else { return }
+        guard let lws else { return }
         let now = Monotonic.nowNs()
-        switch link.phase {
-        case .connecting where link.hasFailed && now < link.connectDeadlineNs:
-            setTimer(lws, afterUs: Int64((link.connectDeadlineNs - now) / 1_000))
+        switch phase {
+        case .connecting where hasFailed && now < connectDeadlineNs:
+            setTimer(lws, afterUs: Int64((connectDeadlineNs - now) / 1_000))
             connectNext(lws)
         case .resolving, .connecting:
             kill(
@@ -284,26 +306,26 @@ extension WebSocket {
     private func checkPeer(now: UInt64, lws: OpaquePointer) {
         let pingNs = UInt64(target.pingMs) * 1_000_000
         let pongNs = UInt64(min(target.pingMs, pongTimeoutMsMax)) * 1_000_000
-        if isPaused {
+        if socket.isPaused {
             // While the plugin is behind we do not listen, so silence says nothing about the peer.
             heard()
-        } else if let sent = link.pingSentNs, now >= sent + pongNs {
+        } else if let sent = pingSentNs, now >= sent + pongNs {
             return kill(
                 ServiceFailure(
                     code: .network, message: "\(target.origin) does not answer pings any more: connect again",
                     isRetryable: true), lws: lws)
-        } else if link.pingSentNs == nil, now >= link.lastHeardNs + pingNs {
-            link.pingSentNs = now
-            link.owesPing = true
-            if let wsi = link.wsi { lws_callback_on_writable(wsi) }
+        } else if pingSentNs == nil, now >= lastHeardNs + pingNs {
+            pingSentNs = now
+            owesPing = true
+            if let wsi { lws_callback_on_writable(wsi) }
         }
-        let nextNs = link.pingSentNs.map { $0 + pongNs } ?? link.lastHeardNs + pingNs
+        let nextNs = pingSentNs.map { $0 + pongNs } ?? lastHeardNs + pingNs
         setTimer(lws, afterUs: Int64((nextNs - min(now, nextNs)) / 1_000))
     }
 }
 
 private func webSocketTimer(_ sorted: UnsafeMutablePointer<lws_sorted_usec_list_t>?) {
     let timer = UnsafeMutableRawPointer(sorted!).assumingMemoryBound(to: vc_lws_timer.self)
-    let socket = Unmanaged<WebSocket>.fromOpaque(timer.pointee.context!).takeUnretainedValue()
-    socket.timeUp()
+    let link = Unmanaged<WebSocketLink>.fromOpaque(timer.pointee.context!).takeUnretainedValue()
+    link.timeUp()
 }

@@ -6,9 +6,9 @@ import Clws
 import Glibc
 import Synchronization
 
-final class WebSocketLoop: Sendable {
-    enum Command: Sendable {
-        case connect(WebSocket)
+final class WebSocketLoop: SocketCarrier {
+    fileprivate enum Command: Sendable {
+        case connect(WebSocket, WebSocketLink.Target)
         case resolved(WebSocket, [String])
         case write(WebSocket)
         case close(WebSocket)
@@ -38,7 +38,17 @@ final class WebSocketLoop: Sendable {
     /// Starts the thread. Commands that were sent before are carried out then.
     func begin() { thread.withLock { $0 = ServiceThread("websocket") { [self] in run() } } }
 
-    func send(_ command: Command) {
+    func connect(_ socket: WebSocket, to target: WebSocketLink.Target) { send(.connect(socket, target)) }
+
+    func resolved(_ socket: WebSocket, _ addresses: [String]) { send(.resolved(socket, addresses)) }
+
+    func write(_ socket: WebSocket) { send(.write(socket)) }
+
+    func close(_ socket: WebSocket) { send(.close(socket)) }
+
+    func resume(_ socket: WebSocket) { send(.resume(socket)) }
+
+    private func send(_ command: Command) {
         inbox.withLock { inbox in
             guard !inbox.isOver else { return }
             inbox.commands.append(command)
@@ -117,8 +127,8 @@ private struct WebSocketDriver {
     let lws: OpaquePointer
     unowned let loop: WebSocketLoop
     let resolver: NameResolver
-    /// Keeps the sockets alive that libwebsockets knows by address.
-    var sockets: [ObjectIdentifier: WebSocket] = [:]
+    /// Keeps the links alive that libwebsockets knows by address.
+    var links: [ObjectIdentifier: WebSocketLink] = [:]
 
     init(lws: OpaquePointer, loop: WebSocketLoop, resolver: NameResolver) {
         self.lws = lws
@@ -128,35 +138,33 @@ private struct WebSocketDriver {
 
     mutating func carryOut(_ command: WebSocketLoop.Command) {
         switch command {
-        case .connect(let socket):
+        case .connect(let socket, let target):
             guard !socket.isOver else { return }
-            sockets[ObjectIdentifier(socket)] = socket
-            socket.begin(lws, now: Monotonic.nowNs())
-            resolver.resolve(socket.target.origin.host) { [weak loop] addresses in
-                loop?.send(.resolved(socket, addresses))
-            }
+            let link = WebSocketLink(socket, to: target)
+            links[ObjectIdentifier(socket)] = link
+            link.begin(lws, now: Monotonic.nowNs())
+            resolver.resolve(target.origin.host) { [weak loop] addresses in loop?.resolved(socket, addresses) }
         case .resolved(let socket, let addresses):
-            socket.resolved(addresses, lws: lws)
+            links[ObjectIdentifier(socket)]?.resolved(addresses, lws: lws)
         case .write(let socket):
-            if socket.link.phase == .open, let wsi = socket.link.wsi { lws_callback_on_writable(wsi) }
+            if let link = links[ObjectIdentifier(socket)], link.phase == .open, let wsi = link.wsi {
+                lws_callback_on_writable(wsi)
+            }
         case .close(let socket):
-            socket.closeEarly(lws: lws)
+            links[ObjectIdentifier(socket)]?.closeEarly(lws: lws)
         case .resume(let socket):
-            if let wsi = socket.link.wsi { lws_rx_flow_control(wsi, 1) }
+            if let wsi = links[ObjectIdentifier(socket)]?.wsi { lws_rx_flow_control(wsi, 1) }
         }
     }
 
     /// Lets go of what libwebsockets let go of.
     mutating func forgetEnded() {
-        guard sockets.contains(where: { $0.value.link.phase == .ended && $0.value.link.wsi == nil }) else { return }
-        sockets = sockets.filter { $0.value.link.phase != .ended || $0.value.link.wsi != nil }
+        guard links.contains(where: { $0.value.phase == .ended && $0.value.wsi == nil }) else { return }
+        links = links.filter { $0.value.phase != .ended || $0.value.wsi != nil }
     }
 
     func freeTimers() {
-        for socket in sockets.values {
-            if let timer = socket.link.timer { vc_lws_timer_free(lws, timer) }
-            socket.link.timer = nil
-        }
+        for link in links.values { link.freeTimer() }
     }
 }
 
@@ -166,30 +174,30 @@ private func webSocketEvent(
     _ bytes: UnsafeMutableRawPointer?, _ length: Int
 ) -> Int32 {
     guard let wsi, let opaque = lws_get_opaque_user_data(wsi) else { return 0 }
-    let socket = Unmanaged<WebSocket>.fromOpaque(opaque).takeUnretainedValue()
+    let link = Unmanaged<WebSocketLink>.fromOpaque(opaque).takeUnretainedValue()
     let lws = lws_get_context(wsi)!
     switch reason {
     case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
         let next = bytes!.assumingMemoryBound(to: UnsafeMutablePointer<UInt8>?.self)
-        return socket.appendHeaders(wsi, next, length) ? 0 : -1
+        return link.appendHeaders(wsi, next, length) ? 0 : -1
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
-        socket.established(wsi, lws: lws)
+        link.established(wsi, lws: lws)
     case LWS_CALLBACK_CLIENT_RECEIVE:
-        return socket.take(UnsafeRawBufferPointer(start: bytes, count: length), wsi: wsi) ? 0 : -1
+        return link.take(UnsafeRawBufferPointer(start: bytes, count: length), wsi: wsi) ? 0 : -1
     case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
-        socket.heard()
+        link.heard()
     case LWS_CALLBACK_CLIENT_WRITEABLE:
-        return socket.writeOne(wsi, lws: lws) ? 0 : -1
+        return link.writeOne(wsi, lws: lws) ? 0 : -1
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        socket.peerCloses(UnsafeRawBufferPointer(start: bytes, count: length))
+        link.peerCloses(UnsafeRawBufferPointer(start: bytes, count: length))
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
         lws_set_opaque_user_data(wsi, nil)
         let reason =
             bytes.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self) } ?? ""
-        socket.connectFailed(reason, httpStatus: lws_http_client_http_response(wsi), lws: lws)
+        link.connectFailed(reason, httpStatus: lws_http_client_http_response(wsi), lws: lws)
     case LWS_CALLBACK_CLIENT_CLOSED, LWS_CALLBACK_CLOSED_CLIENT_HTTP, LWS_CALLBACK_WSI_DESTROY:
         lws_set_opaque_user_data(wsi, nil)
-        socket.ended(lws: lws)
+        link.ended(lws: lws)
     default:
         break
     }

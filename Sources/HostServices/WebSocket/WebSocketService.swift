@@ -19,10 +19,17 @@ final class WebSocketService: Sendable {
 
     private let lanes: DeliveryLanes
     private let loop: WebSocketLoop
+    /// Those to vendors, and those that came in through the host's listener. They differ in how many an owner may have,
+    /// and their handles say which they are.
     private let sockets: OwnedTable<WebSocket>
+    private let served: OwnedTable<WebSocket>
     private let outcomes: OutcomeCounters
+    private let servedOutcomes: OutcomeCounters
 
-    init(authoritiesPath: String?, lanes: DeliveryLanes, logger: Logger, metrics: MetricsRegistry) {
+    /// - Parameter servedMax: Connections of the host's listener; one provider may have all of them.
+    init(
+        authoritiesPath: String?, servedMax: Int, lanes: DeliveryLanes, logger: Logger, metrics: MetricsRegistry
+    ) {
         let outcomes = OutcomeCounters("vchost_websockets", help: "WebSockets of plugins to vendors", in: metrics)
         self.outcomes = outcomes
         self.lanes = lanes
@@ -31,19 +38,53 @@ final class WebSocketService: Sendable {
         sockets = OwnedTable(kind: 3, limitPerOwner: Self.perOwnerMax) { socket in
             outcomes.canceled.increment()
             socket.orphan()
-            loop.send(.close(socket))
+            socket.carrier.close(socket)
+        }
+        let servedOutcomes = OutcomeCounters(
+            "vchost_served_websockets", help: "WebSockets that came in through the host's listener", in: metrics)
+        self.servedOutcomes = servedOutcomes
+        served = OwnedTable(kind: 6, limitPerOwner: servedMax) { socket in
+            servedOutcomes.canceled.increment()
+            socket.orphan()
+            socket.carrier.close(socket)
         }
     }
+
+    /// Takes a socket in whose connection `carrier` has, or is about to have.
+    func accept(
+        owner: PluginObject, carrier: any SocketCarrier, events: vc_ws_events, context: UnsafeMutableRawPointer?
+    ) -> (status: vc_status, socket: WebSocket?) {
+        let mailbox = lanes.mailbox(of: owner)
+        let insertion = served.insert(for: owner) { handle in
+            WebSocket(
+                handle: handle, carrier: carrier, mailbox: mailbox, events: events, context: context, service: self)
+        }
+        guard case .inserted(let handle) = insertion else {
+            servedOutcomes.refused.increment()
+            return (.again, nil)
+        }
+        guard let socket = served.resolve(handle) else { return (.stale, nil) }
+        return (.ok, socket)
+    }
+
+    /// Takes back what `accept` gave, before anything was told of it.
+    func withdraw(_ socket: WebSocket) {
+        served.remove(socket.handle)
+        socket.orphan()
+    }
+
+    private func table(of handle: vc_handle) -> OwnedTable<WebSocket> { served.isOurs(handle) ? served : sockets }
 
     /// Starts the I/O thread.
     func begin() { loop.begin() }
 
     func connect(
-        owner: PluginObject, _ target: WebSocket.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
+        owner: PluginObject, _ target: WebSocketLink.Target, events: vc_ws_events, context: UnsafeMutableRawPointer?
     ) -> (status: vc_status, socket: vc_handle) {
         let mailbox = lanes.mailbox(of: owner)
         let insertion = sockets.insert(for: owner) { handle in
-            WebSocket(handle: handle, target: target, mailbox: mailbox, events: events, context: context, service: self)
+            WebSocket(
+                handle: handle, carrier: loop, mailbox: mailbox, events: events, context: context, service: self)
         }
         guard case .inserted(let handle) = insertion else {
             outcomes.refused.increment()
@@ -51,32 +92,34 @@ final class WebSocketService: Sendable {
         }
         // Gone already when the owner ended in between.
         guard let socket = sockets.resolve(handle) else { return (.stale, 0) }
-        loop.send(.connect(socket))
+        loop.connect(socket, to: target)
         return (.ok, handle)
     }
 
     func send(_ handle: vc_handle, _ message: WebSocket.Outgoing) -> vc_status {
-        guard let socket = sockets.resolve(handle) else { return .stale }
+        guard let socket = table(of: handle).resolve(handle) else { return .stale }
         let status = socket.send(message)
-        if status == .ok { loop.send(.write(socket)) }
+        if status == .ok { socket.carrier.write(socket) }
         return status
     }
 
     func close(_ handle: vc_handle, _ request: WebSocket.CloseRequest) -> vc_status {
-        guard let socket = sockets.resolve(handle) else { return .stale }
+        guard let socket = table(of: handle).resolve(handle) else { return .stale }
         let status = socket.close(request)
-        if status == .ok { loop.send(.close(socket)) }
+        if status == .ok { socket.carrier.close(socket) }
         return status
     }
 
-    func resume(_ socket: WebSocket) { loop.send(.resume(socket)) }
-
     func forget(_ socket: WebSocket, _ failure: ServiceFailure?) {
-        guard sockets.remove(socket.handle) != nil else { return }
+        let table = table(of: socket.handle)
+        guard table.remove(socket.handle) != nil else { return }
+        let outcomes = table === served ? servedOutcomes : outcomes
         (failure == nil ? outcomes.completed : outcomes.failed).increment()
     }
 
     var count: Int { sockets.count }
+
+    var servedCount: Int { served.count }
 
     func stop() { loop.stop() }
 }
@@ -114,7 +157,7 @@ private func wsConnect(
     else {
         return refuse("the URL and headers of a WebSocket may have \(WebSocketService.headerBytesMax) bytes together")
     }
-    let target = WebSocket.Target(
+    let target = WebSocketLink.Target(
         origin: origin, path: path, protocols: names.joined(separator: ","), headers: headers,
         connectMs: request.connect_ms == 0 ? WebSocketService.defaultConnectMs : request.connect_ms,
         pingMs: request.ping_ms == 0 ? WebSocketService.defaultPingMs : request.ping_ms)

@@ -10,7 +10,7 @@ import Providers
 import Synchronization
 
 /// A request or a socket of a worker.
-private final class Exchange: Sendable {
+private final class HostSideExchange: Sendable {
     struct State {
         var handle: vc_handle = 0
         /// Sent down and not taken by the plugin.
@@ -60,16 +60,16 @@ private final class Exchange: Sendable {
 }
 
 /// Exchanges by a number that stands for a pointer: nothing dangles when a callback comes late.
-private final class Exchanges: Sendable {
+private final class HostSideExchanges: Sendable {
     private struct State {
         var next: UInt = 1
-        var byContext: [UInt: Exchange] = [:]
+        var byContext: [UInt: HostSideExchange] = [:]
         /// By shadow and the worker's number.
         var contexts: [vc_handle: [UInt64: UInt]] = [:]
     }
     private let state = Mutex(State())
 
-    func add(_ exchange: Exchange, _ shadow: vc_handle) -> UnsafeMutableRawPointer? {
+    func add(_ exchange: HostSideExchange, _ shadow: vc_handle) -> UnsafeMutableRawPointer? {
         state.withLock { state in
             state.next += 1
             state.byContext[state.next] = exchange
@@ -78,15 +78,15 @@ private final class Exchanges: Sendable {
         }
     }
 
-    func find(_ context: UnsafeMutableRawPointer?) -> Exchange? {
+    func find(_ context: UnsafeMutableRawPointer?) -> HostSideExchange? {
         state.withLock { $0.byContext[UInt(bitPattern: context)] }
     }
 
-    func find(_ shadow: vc_handle, _ number: UInt64) -> Exchange? {
+    func find(_ shadow: vc_handle, _ number: UInt64) -> HostSideExchange? {
         state.withLock { state in state.contexts[shadow]?[number].flatMap { state.byContext[$0] } }
     }
 
-    func remove(_ shadow: vc_handle, _ number: UInt64) -> Exchange? {
+    func remove(_ shadow: vc_handle, _ number: UInt64) -> HostSideExchange? {
         state.withLock { state in
             state.contexts[shadow]?.removeValue(forKey: number).flatMap { state.byContext.removeValue(forKey: $0) }
         }
@@ -102,7 +102,7 @@ private final class Exchanges: Sendable {
         }
     }
 
-    func removeAll(_ shadow: vc_handle) -> [Exchange] {
+    func removeAll(_ shadow: vc_handle) -> [HostSideExchange] {
         state.withLock { state in
             (state.contexts.removeValue(forKey: shadow) ?? [:]).values.compactMap {
                 state.byContext.removeValue(forKey: $0)
@@ -111,8 +111,8 @@ private final class Exchanges: Sendable {
     }
 }
 
-private let requests = Exchanges()
-private let connections = Exchanges()
+private let requests = HostSideExchanges()
+private let connections = HostSideExchanges()
 
 private func put(_ error: UnsafePointer<vc_error>?, _ writer: inout WireWriter) {
     writer.put(UInt32(error == nil ? 0 : 1))
@@ -181,7 +181,7 @@ final class HostSideHTTP: Sendable {
     }
 
     private func go(_ shadow: PluginObject, _ number: UInt64, _ request: Incoming) {
-        let exchange = Exchange(request.line, request.object, number)
+        let exchange = HostSideExchange(request.line, request.object, number)
         let context = requests.add(exchange, shadow.handle)
         var handle: vc_handle = 0
         let status = lend(request.method) { method in
@@ -269,7 +269,7 @@ final class HostSideSockets: Sendable {
         request.protocols = try body.takeText()
         let fields = try body.takeFields()
         request.header_count = UInt32(fields.count)
-        let exchange = Exchange(line, object, number)
+        let exchange = HostSideExchange(line, object, number)
         let context = connections.add(exchange, shadow.handle)
         var handle: vc_handle = 0
         let status = fields.withUnsafeBufferPointer { fields in
@@ -304,7 +304,7 @@ final class HostSideSockets: Sendable {
         guard isWithin else { throw WireFault(problem: "more to send than its window allows") }
     }
 
-    fileprivate func flush(_ exchange: Exchange) {
+    fileprivate func flush(_ exchange: HostSideExchange) {
         func next() -> (vc_handle, (bytes: [UInt8], isBinary: UInt32))? {
             exchange.state.withLock { state in state.outgoing.first.map { (state.handle, $0) } }
         }
@@ -318,7 +318,7 @@ final class HostSideSockets: Sendable {
         }
     }
 
-    private func sent(_ exchange: Exchange, _ count: Int) {
+    private func sent(_ exchange: HostSideExchange, _ count: Int) {
         _ = exchange.line.send(
             service: WorkerOperation.socketSent.rawValue, object: exchange.object, number: exchange.number,
             urgent: true

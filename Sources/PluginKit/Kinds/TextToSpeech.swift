@@ -117,6 +117,9 @@ private final class TextToSpeechOpenSession: OpenSession {
 
     /// The request whose pieces are coming in, and how many bytes of its text have come.
     private var incoming: (request: UInt64, epoch: UInt64, bytes: Int)?
+    /// A request that ended with an error before all of its text had come; the rest is not wanted.
+    private var failed: UInt64?
+
     /// The request that is being said, and how many samples of it and of its present clause went out.
     private var speaking: (request: UInt64, samples: UInt64)?
     private var clauseSamples: UInt64 = 0
@@ -129,7 +132,7 @@ private final class TextToSpeechOpenSession: OpenSession {
 
     func speak(_ request: UInt64, _ epoch: UInt64, _ text: String, isLast: Bool) -> vc_status {
         if host.raiseEpoch(to: epoch) { host.settle() }
-        guard epoch >= host.epoch else { return vc_status(VC_E_CANCELED) }
+        guard epoch >= host.epoch, request != failed else { return vc_status(VC_E_CANCELED) }
         guard line.count < Self.entriesMax else { return vc_status(VC_E_AGAIN) }
         if let incoming, incoming.request != request {
             host.log.hostFault(
@@ -207,7 +210,10 @@ private final class TextToSpeechOpenSession: OpenSession {
         }
         clause.forget()
         line.removeAll { $0.request == clause.request }
-        if incoming?.request == clause.request { incoming = nil }
+        if incoming?.request == clause.request {
+            failed = clause.request
+            incoming = nil
+        }
         if speaking?.request == clause.request { speaking = nil }
         clauseSamples = 0
         // In order behind audio of the request that still waits for credit.

@@ -1,4 +1,5 @@
-// `vchost plugins`: what is in the directory, what is wrong with it, and how a manifest gets into a file.
+// `vchost plugins`: what is in the directory, what is wrong with it, how a new one begins, and how a manifest gets into
+// a file.
 
 import Glibc
 import JSON
@@ -46,6 +47,7 @@ public struct PluginsCommand: Sendable {
                vchost plugins pardon NAME|SHA256 [--host SOCKET]
                vchost plugins info NAME [--json] [--plugins DIRECTORY]
                vchost plugins pack FILE.so MANIFEST.json [-o OUT.so]
+               vchost plugins new NAME --kind KIND --language LANGUAGE [--directory DIRECTORY] [--templates DIRECTORY]
 
         list   Every file of the directory: its state, kinds, id, version, ABI, origin and hash,
                and for what was not loaded the reason and the mend. With --host those of a running
@@ -54,6 +56,9 @@ public struct PluginsCommand: Sendable {
         pardon Lets a plugin out of quarantine, in a running host or in its state directory.
         info   One plugin in full. NAME is its file, its file without .so, or its id.
         pack   Writes the manifest into the library, after checking both. In place without -o.
+        new    Writes the folder of a new plugin, which `make` builds and which keeps the contract as it is.
+               KIND is tts, stt, llm, vad, turn or telephony; LANGUAGE is c, cpp, swift or rust.
+               C has all six, the others have tts, stt and llm.
 
         SOCKET is the host's [vchost] control_socket; without --host that of ./vchost.ini.
 
@@ -67,6 +72,7 @@ public struct PluginsCommand: Sendable {
         var json = false
         var directory = directory
         var out: String?
+        var beginning: [String: String] = [:]
         var host: String?
         var rest = arguments[...]
         while let argument = rest.popFirst() {
@@ -82,6 +88,9 @@ public struct PluginsCommand: Sendable {
                 case "--host": host = value
                 default: directory = value
                 }
+            case "--kind", "--language", "--directory", "--templates":
+                guard let value = rest.popFirst() else { return usage("\(argument) needs a value", errors) }
+                beginning[argument] = value
             default:
                 guard !argument.hasPrefix("-") else { return usage("\(argument) is not an option here", errors) }
                 words.append(argument)
@@ -95,6 +104,8 @@ public struct PluginsCommand: Sendable {
         case ("pardon", 2): return pardon(words[1], host, output, errors)
         case ("info", 2): return info(words[1], directory, json, output, errors)
         case ("pack", 3): return pack(words[1], words[2], out ?? words[1], output, errors)
+        case ("new", 2): return new(words[1], beginning, output, errors)
+        case ("new", 1): return usage("new needs a name, \"acme-voice\" say", errors)
         case ("help", 1):
             output(Self.help)
             return 0
@@ -107,6 +118,27 @@ public struct PluginsCommand: Sendable {
     private func usage(_ problem: String, _ errors: (String) -> Void) -> Int32 {
         errors("vchost plugins: \(problem)\n\n" + Self.help)
         return 2
+    }
+
+    private func new(
+        _ name: String, _ options: [String: String], _ output: (String) -> Void, _ errors: (String) -> Void
+    ) -> Int32 {
+        guard let kind = options["--kind"], let language = options["--language"] else {
+            return usage("new needs --kind and --language", errors)
+        }
+        let folder = options["--directory"] ?? name
+        do throws(TemplateProblem) {
+            try PluginTemplate.check(name)
+            let template = try PluginTemplate(
+                kind: kind, language: language, in: options["--templates"] ?? Installation.own.templates)
+            let files = try template.write(plugin: name, to: folder, pkgConfig: Installation.own.pkgConfig)
+            output("\(folder)/\n" + files.map { "  \($0)\n" }.joined())
+            output("`make` there builds \(name).so, `make check` proves it; what is yours is marked `Yours:`.\n")
+            return 0
+        } catch {
+            errors("vchost plugins new: \(error.sentence)\n")
+            return 1
+        }
     }
 
     private func registry(_ directory: String, _ errors: (String) -> Void) -> PluginRegistry? {

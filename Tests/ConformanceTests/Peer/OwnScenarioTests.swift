@@ -117,7 +117,7 @@ struct OwnScenarioTests {
         job.nonce = "n"
         job.rule = "VC-OWN-form-of-openai"
         job.secrets = ["STT_API_KEY": "given"]
-        scripts.prepare(&job, for: subject)
+        try scripts.prepare(&job, for: subject)
         #expect(job.configuration["form"] == "openai")
         #expect(job.configuration["url"] == "http://127.0.0.1:8101/v1/audio/transcriptions")
         #expect(job.secrets == ["STT_API_KEY": "given"])

@@ -35,7 +35,7 @@ struct ScriptReadingTests {
             "vendor.json: ws[0].on[0].then[0]: expected one of `send`, `sendAudio`, `close`, `abort`"),
         (#"{"udp": {"dialogues": {"a": [{"send": ["INVITE x", "nonsense"]}]}}}"#,
             #"vendor.json: udp.dialogues.a[0].send[1]: expected a header, NAME: VALUE, found "nonsense""#),
-        (#"{"config": {"key": "{{seed}}"}}"#, "vendor.json: config: uses {{seed}}, which nothing sets; known are peer.port, plugin.port"),
+        (#"{"config": {"key": "{{seed}}"}}"#, "vendor.json: config: uses {{seed}}, which nothing sets; known are peer.port, plugin.port, scripts"),
     ])
     func errors(text: String, message: String) {
         let error = #expect(throws: ScriptError.self) { try VendorScript(parsing: Array(text.utf8), file: "vendor.json") }
@@ -59,6 +59,13 @@ struct ScriptReadingTests {
     func ports() throws {
         let script = try VendorScript(#"{"config": {"port": "{{plugin.port}}", "proxy": "sip:127.0.0.1:{{peer.port}}"}}"#)
         #expect(script.configuration(pluginPort: 5070, peerPort: 5071) == ["port": 5070, "proxy": "sip:127.0.0.1:5071"])
+    }
+
+    @Test("A folder of scripts names its own files by {{scripts}}, wherever a probe stands")
+    func folder() throws {
+        var script = try VendorScript(#"{"config": {"knowledge": "{{scripts}}/desk.knowledge"}}"#)
+        script.directory = VendorScript.absolute("/usr/../tmp")
+        #expect(script.configuration(pluginPort: 0, peerPort: 0) == ["knowledge": "/tmp/desk.knowledge"])
     }
 
     @Test("A scenario's settings replace the vendor's, and its entries go first")

@@ -8,8 +8,8 @@ struct VendorFaultTests {
     static let all: [VendorFault] = [
         .refused, .dnsFailure, .tlsFailure, .resetBeforeFirstByte, .resetInTheMiddle, .halfClose, .cutShort, .stall, .slowFirstByte(ms: 700),
         .slowLoris, .status(429, retryAfterS: 2), .status(500, retryAfterS: nil), .notJSON, .truncatedJSON, .wrongContentType, .invalidUTF8,
-        .oneByteChunks, .splitAt(7), .lineEnd(.crlf), .lineEnd(.cr), .missingDone, .emptyBody, .hugeBody, .closeCode(1011, afterMessages: 2),
-        .abruptEnd(afterMessages: 1), .fragmented, .slowReader(bytesPerS: 0), .silentPeer, .hugeMessage,
+        .oneByteChunks, .splitAt(7), .lineEnd(.crlf), .lineEnd(.cr), .missingDone, .comments, .noSpaces, .emptyBody, .hugeBody,
+        .closeCode(1011, afterMessages: 2), .abruptEnd(afterMessages: 1), .fragmented, .slowReader(bytesPerS: 0), .silentPeer, .hugeMessage,
     ]
 
     private static let script = #"""
@@ -58,6 +58,15 @@ struct VendorFaultTests {
         #expect(exchange.status == 200)
         #expect(text(exchange) == #"{"text":"#)
         #expect((failure(exchange) == nil) == (fault == .cutShort))
+    }
+
+    @Test("A stream has a comment before each event, or no space behind its colons; what is no stream stays as it is")
+    func otherSpellings() throws {
+        #expect(
+            text(try exchange(.comments, "sse"))
+                == ": keep-alive\n\ndata: {\"delta\":\"Hello, this is long.\"}\n\n: keep-alive\n\ndata: [DONE]\n\n")
+        #expect(text(try exchange(.noSpaces, "sse")) == "data:{\"delta\":\"Hello, this is long.\"}\n\ndata:[DONE]\n\n")
+        for fault in [VendorFault.comments, .noSpaces] { #expect(try exchange(fault) == exchange(nil)) }
     }
 
     @Test("A stall has nothing at all, a slow first byte has all of it later, and a slow body a byte each 100 ms")

@@ -197,6 +197,38 @@ struct VendorPeerTests {
         #expect(!peer.seen[0].messages.contains { $0.isUnexpected })
     }
 
+    @Test("Dialogues by name go on beside each other, each with its own number and what it found")
+    func dialoguesByName() throws {
+        var peer = try peer(#"""
+            {"ws": [{"when": {}, "on": [{"expect": {"any": true}, "then": [{"send": {"text": "servant"}}]}], "dialogues": {"incoming": [
+              {"send": {"json": {"call": "c{{run}}"}}},
+              {"expect": {"json": {"answer": "c{{run}}", "by": "/(?<who>.+)/"}}},
+              {"send": {"json": {"confirmed": "c{{run}}", "to": "{{who}}"}}}]}}]}
+            """#)
+        let early = peer.begin("incoming")
+        #expect(early?.run == nil)
+        _ = peer.open(VendorRequest("GET", "ws://v/"), id: 4, atNs: 0)
+        let unknown = peer.begin("outgoing")
+        #expect(unknown?.run == nil)
+        func sent(_ actions: [VendorSocketAction]) -> [String] {
+            actions.map { action in
+                guard case .message(let bytes, _) = action.kind else { return "\(action.kind)" }
+                return String(decoding: bytes, as: UTF8.self)
+            }
+        }
+        for number in 1...2 {
+            let begun = peer.begin("incoming")
+            #expect(begun?.run == number && begun?.connection == 4)
+            #expect(sent(begun?.actions ?? []) == [#"{"call":"c\#(number)"}"#])
+        }
+        func say(_ text: String) -> [String] { sent(peer.message(Array(text.utf8), isBinary: false, id: 4, atNs: 0)) }
+        #expect(say(#"{"answer":"c2","by":"b"}"#) == [#"{"confirmed":"c2","to":"b"}"#])
+        #expect(peer.runs.map(\.isOver) == [false, true])
+        #expect(say(#"{"answer":"c2","by":"b"}"#) == ["servant"])
+        #expect(say(#"{"answer":"c1","by":"a"}"#) == [#"{"confirmed":"c1","to":"a"}"#])
+        #expect(peer.runs.map(\.isOver) == [true, true])
+    }
+
     @Test("Where no entry answers, or an entry refuses, the upgrade fails with the status")
     func refusedUpgrade() throws {
         var peer = try peer(#"{"ws": [{"when": {"url": "wss://v/denied"}, "refuse": 401}]}"#)

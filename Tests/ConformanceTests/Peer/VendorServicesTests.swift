@@ -10,7 +10,8 @@ struct VendorServicesTests {
     private static let script = #"""
         {"http": [{"when": {"url": "https://v/json"}, "answer": {"json": {"a": 1}}},
                   {"when": {"url": "https://v/long"}, "answer": {"text": "abcdef", "chunkBytes": 2, "everyMs": 100}}],
-         "ws": [{"when": {"url": "wss://v/"}, "on": [{"expect": {"any": true}, "then": []}]},
+         "ws": [{"when": {"url": "wss://v/"}, "on": [{"expect": {"any": true}, "then": []}],
+                 "dialogues": {"incoming": [{"send": {"text": "call {{run}}"}}, {"expect": {"text": "answer {{run}}"}}]}},
                 {"when": {"url": "wss://hello/"}, "subprotocol": "x",
                  "script": [{"send": {"text": "hello"}}, {"expect": {"text": "bye"}}, {"close": {"code": 4000, "reason": "done"}}]}]}
         """#
@@ -222,6 +223,22 @@ struct VendorServicesTests {
         #expect(bench.services.openCount == 0 && bench.clock.pendingCount == 0 && bench.breaches == [])
         #expect(bench.send(socket, [1]) == vc_status(VC_E_STALE))
         #expect(bench.breaches == ["ws.send of a handle that is stale: its `closed` was called"])
+    }
+
+    @Test("A dialogue begins when a rule wants it, on the connection that is open, and says when it has passed")
+    func dialogueByName() throws {
+        let bench = try bench()
+        #expect(bench.services.beginDialogue("incoming") == nil)
+        let socket = bench.connect().handle
+        bench.clock.advance(ms: 100)
+        #expect(bench.services.beginDialogue("outgoing") == nil)
+        let run = try #require(bench.services.beginDialogue("incoming"))
+        bench.clock.advance(ms: 100)
+        #expect(bench.heard == ["opened", "message call 1"])
+        #expect(bench.services.dialogue(run)["state"] == "running")
+        #expect(bench.send(socket, Array("answer 1".utf8), isBinary: 0) == vc_status(VC_OK))
+        #expect(bench.services.dialogue(run)["state"] == "passed")
+        #expect(bench.breaches == [])
     }
 
     @Test("What is sent before the connection is open reaches the vendor then")

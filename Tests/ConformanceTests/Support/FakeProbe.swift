@@ -234,7 +234,10 @@ extension Subject {
             "files": .array(files.map { .string($0) }),
             "providers": .array(
                 kinds.enumerated().map { index, kind in
-                    ["kind": .string(kind), "id": .string(index == 0 ? id : "\(id)-\(index + 1)")]
+                    [
+                        "kind": .string(kind), "id": .string(index == 0 ? id : "\(id)-\(index + 1)"),
+                        "capabilities": kind == "vc.telephony/1" ? ["profile": "signalling"] : [:],
+                    ]
                 }),
         ]
         let manifest = try! Manifest(document)

@@ -86,7 +86,7 @@ extension VendorServices {
             let answer = ask(question, "body", body ?? [])
             var pending = PendingRequest(
                 owner: owner, epoch: request.epoch, id: id, url: url, deadlineMs: deadlineMs, events: events,
-                context: context, parts: Self.parts(answer, nowNs: nowNs))
+                context: context, parts: Self.parts(answer, nowNs: nowNs + state.latencyNs))
             pending.timers = [
                 clock.schedule(atNs: nowNs + UInt64(deadlineMs) * 1_000_000, owner: owner) { [weak self] in
                     self?.expired(handle, needsHead: false)
@@ -179,7 +179,9 @@ extension VendorServices {
                 owners.call("http.response") { events.response?(context, handle, status, fields, count) }
             }
         case .data(let bytes):
-            lendBytes(bytes) { bytes in owners.call("http.data") { events.data?(context, handle, bytes) } }
+            lendBytes(arrived(bytes, isText: false)) { bytes in
+                owners.call("http.data") { events.data?(context, handle, bytes) }
+            }
         case .done(let failure?):
             failure.lend { error in owners.call("http.done") { events.done?(context, handle, error) } }
         case .done(nil): owners.call("http.done") { events.done?(context, handle, nil) }

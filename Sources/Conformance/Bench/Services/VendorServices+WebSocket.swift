@@ -202,8 +202,20 @@ extension VendorServices {
 
     // MARK: From the vendor
 
+    /// Has the vendor begin a dialogue on a connection that has one of that name. Nil: none has.
+    func beginOnSocket(_ name: String) -> Int? {
+        locked { state in
+            let answer = ask(["ask": "ws-run", "dialogue": .string(name)])
+            guard let run = answer["run"]?.integer, let id = answer["id"]?.integer,
+                let handle = state.sockets.first(where: { $0.value.id == Int(id) })?.key
+            else { return nil }
+            take(answer, handle, &state)
+            return Int(run)
+        }
+    }
+
     private func take(_ answer: JSONValue, _ handle: vc_handle, _ state: inout State) {
-        let nowNs = clock.nowNs
+        let nowNs = clock.nowNs + state.latencyNs
         for action in answer["actions"]?.array ?? [] {
             let atNs = nowNs + UInt64(clamping: action["afterMs"]?.integer ?? 0) * 1_000_000
             if let opened = action["opened"] {
@@ -301,7 +313,7 @@ extension VendorServices {
         switch part {
         case .opened: owners.call("ws.opened") { events.opened?(context, handle) }
         case .message(let bytes, let isBinary):
-            lendBytes(bytes) { bytes in
+            lendBytes(arrived(bytes, isText: !isBinary)) { bytes in
                 owners.call("ws.message") { events.message?(context, handle, bytes, isBinary ? 1 : 0) }
             }
         case .writable: owners.call("ws.writable") { events.writable?(context, handle) }

@@ -62,6 +62,10 @@ public final class VendorServices: @unchecked Sendable {
         var breaches: [String] = []
         var refusal: ((String) -> vc_status?)?
         var calls: [String: Int] = [:]
+        /// How the next stretches of bytes are changed on their way, the next one first.
+        var mangles: [(how: FuzzMangle, place: Int)] = []
+        /// How much farther away vendors are than their script says.
+        var latencyNs: UInt64 = 0
     }
 
     /// Why a handle is stale, which decides whether to use it is the plugin's fault.
@@ -99,6 +103,8 @@ public final class VendorServices: @unchecked Sendable {
     /// What the plugin did that a header forbids, in order.
     public var serviceBreaches: [String] { locked { $0.breaches } }
 
+    func forgetBreaches() { locked { $0.breaches = [] } }
+
     /// How often a function was called, "http.start" for one.
     public func callCount(_ name: String) -> Int { locked { $0.calls[name] ?? 0 } }
 
@@ -123,13 +129,22 @@ public final class VendorServices: @unchecked Sendable {
         (ask(["ask": "seen"])["seen"]?.array ?? []).compactMap { VendorSighting($0) }
     }
 
-    /// Has the peer of a signalling plugin begin a dialogue. Nil: the script has no such dialogue.
+    /// Has the peer of a telephony plugin begin a dialogue, over UDP or on the plugin's WebSocket. Nil: the script has
+    /// no such dialogue.
     public func beginDialogue(_ name: String) -> Int? {
         ask(["ask": "udp-run", "dialogue": .string(name)])["run"]?.integer.map { Int($0) }
+            ?? beginOnSocket(name).map { $0 + Self.socketRuns }
     }
 
     /// How a dialogue goes: `state` "running", "passed" or "failed", `problem`, `received`.
-    public func dialogue(_ run: Int) -> JSONValue { ask(["ask": "udp-state", "run": .integer(Int64(run))]) }
+    public func dialogue(_ run: Int) -> JSONValue {
+        run > Self.socketRuns
+            ? ask(["ask": "ws-state", "run": .integer(Int64(run - Self.socketRuns))])
+            : ask(["ask": "udp-state", "run": .integer(Int64(run))])
+    }
+
+    /// Dialogues on WebSockets have numbers from here on, so that one number says which peer to ask.
+    private static let socketRuns = 1_000_000
 
     // MARK: What the bench tells
 
@@ -169,6 +184,15 @@ public final class VendorServices: @unchecked Sendable {
     func note(_ what: String, in state: inout State) {
         // More of them say nothing new.
         if state.breaches.count < 1_000 { state.breaches.append(what) }
+    }
+
+    /// What arrives of `bytes`.
+    func arrived(_ bytes: [UInt8], isText: Bool) -> [UInt8] {
+        let change = locked { state in state.mangles.isEmpty ? nil : state.mangles.removeFirst() }
+        guard let change else { return bytes }
+        let changed = change.how.changed(bytes, at: change.place)
+        // A WebSocket's text is UTF-8, or the host ends the connection.
+        return isText ? Array(String(decoding: changed, as: UTF8.self).utf8) : changed
     }
 
     /// Counts a call, and what a rule wants of it.
