@@ -6,7 +6,7 @@ import Testing
 
 @Suite("What a proof's report means for a file")
 struct SmokeProofTests {
-    private func refusal(_ report: String, status: Int32) -> PluginRefusal? {
+    private func judged(_ report: String, status: Int32) -> PluginRefusal? {
         SmokeProof.refusal(
             Array(report.utf8), status: status, file: "acme.so", path: "plugins.d/acme.so", version: "2.0.0")
     }
@@ -19,8 +19,7 @@ struct SmokeProofTests {
             {"rule":"VC-C-01","weight":"must","status":"crash","sentence":"It closes.","message":"crash: SIGSEGV at close"},
             {"rule":"VC-D-01","weight":"must","status":"fail","sentence":"D."}
             """
-        let told = refusal("{\"plugins\":[{\"results\":[\(results)]}]}", status: 4)
-        let refusal = try #require(told)
+        let refusal = try #require(judged("{\"plugins\":[{\"results\":[\(results)]}]}", status: 4))
         #expect(refusal.code == .notProven)
         #expect(
             refusal.reason == "acme.so 2.0.0 breaks VC-C-01 (\"It closes.\"): crash: SIGSEGV at close, and 1 more")
@@ -28,10 +27,10 @@ struct SmokeProofTests {
     }
 
     @Test("All kept, all skipped, and nothing to judge let a file pass", arguments: [0, 77, 6] as [Int32])
-    func passed(_ status: Int32) { #expect(refusal("", status: status) == nil) }
+    func passed(_ status: Int32) { #expect(judged("", status: status) == nil) }
 
     @Test("A runner that fails proves nothing, so the file is not used", arguments: [5, 137] as [Int32])
     func unproven(_ status: Int32) throws {
-        #expect(try #require(refusal("", status: status)).reason.contains("could not be proven"))
+        #expect(try #require(judged("", status: status)).reason.contains("could not be proven"))
     }
 }

@@ -48,8 +48,8 @@ int vch_memory_file(const char *_Nonnull name, uint64_t bytes);
 /// Splits the process in two, and returns in the worker. The other one stays behind as its guardian, with one thread
 /// and nothing to do but wait: when the worker ends, or the host does, or it is told to, it ends the worker's process
 /// group and then every descendant, those included that left the group with setsid. `life` is its line to the host:
-/// "started PID 0 0", then "ended SIGNAL CODE KIB", the most memory that the worker had at a time; the host's end of
-/// it is the host's life.
+/// "started PID 0 0", then "ended SIGNAL CODE KIB", the most memory that the worker had at a
+/// time; the host's end of it is the host's life.
 ///
 /// To be called before the process has a second thread. Returns 0, or the errno of what failed.
 int vch_guard(int life);

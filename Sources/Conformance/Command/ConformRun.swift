@@ -148,15 +148,14 @@ struct ConformRun {
 
     private static let smokeNiceness: Int32 = 10
 
-    /// A telephony plugin's sessions need a peer that speaks its protocol: without scripts for one, only what comes
-    /// before the first call is judged.
+    /// A telephony plugin needs a peer that speaks its protocol, and a port, which the version before it may have:
+    /// without scripts for one, only what comes before its start is judged.
     private static func isSmoke(
         _ rule: Rule, _ subject: Subject, _ provider: ProviderDeclaration?, _ scripts: String?
     ) -> Bool {
         guard rule.isSmoke else { return false }
-        guard provider?.knownKind == .telephony, rule.id != "VC-LIFE-01", ["LIFE", "CAN"].contains(rule.group) else {
-            return true
-        }
+        let isBeforeStart = rule.id == "VC-LIFE-01" || ["LOAD", "ENT"].contains(rule.group)
+        guard provider?.knownKind == .telephony, !isBeforeStart else { return true }
         return VendorScript.find(besidePlugin: subject.path, directory: scripts) != nil
     }
 

@@ -6,11 +6,8 @@ import JSON
 import Providers
 
 extension Configuration {
-    /// The sections that would be served by a file of this name with this manifest, each with the provider that it
-    /// wants.
-    public func wanting(
-        _ file: String, _ manifest: Manifest
-    ) -> [(section: Section, provider: ProviderDeclaration)] {
+    /// The sections that a file of this name with this manifest would serve, each with the provider that it wants.
+    public func wanting(_ file: String, _ manifest: Manifest) -> [(section: Section, provider: ProviderDeclaration)] {
         sections.compactMap { section in
             guard SettingKey.providerKinds.contains(section.kind), section.name != section.kind,
                 let named = section.settings["plugin"]

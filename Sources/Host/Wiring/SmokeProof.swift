@@ -1,8 +1,8 @@
 // Has a new file proven before a call gets it: the smoke rules of `vchost conform`, run by a process of their own.
 //
-// Not in this process, though the runner would be at hand: it makes itself the foster parent of whatever a plugin
-// leaves behind and kills what it finds, and this process has workers among its children. As a command it is also what
-// the operator can repeat word for word, and what he sees then is what the host saw.
+// Not in this process, though the runner would be at hand: it makes itself the foster parent of what a plugin leaves
+// behind and kills what it finds, and this process has workers among its children. As a command it is also what the
+// operator can repeat word for word, and what he sees then is what the host saw.
 //
 // A plugin with the vendor's scripts beside it (`NAME.conform/`) is tried with their settings, because they know what
 // the vendor answers; any other with those of its section.

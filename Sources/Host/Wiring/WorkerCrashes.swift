@@ -1,6 +1,6 @@
 // Where the crashes of workers go: into the store that quarantines files, and to the list of plugins, which has the
-// line for the operator. Providers start before that list is made, because it is made of them; until then the store and
-// the log are all there is.
+// line for the operator. Providers start before that list is made, because it is made of them; until then the store
+// and the log are all there is.
 
 import HostServices
 import Providers

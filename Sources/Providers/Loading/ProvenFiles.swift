@@ -1,6 +1,6 @@
-// Files that passed their proof, so that a restart does not prove them again, and so that what a running host refused
-// is not used by the next one. By the hash of the file and of the settings with which it was tried, for one version of
-// the host: another may have other rules.
+// Files that passed their proof, so that a restart does not prove them again, and what a running host refused is not
+// used by the next one. By the hash of the file and of the settings with which it was tried, for one version of the
+// host: another may have other rules.
 
 import JSON
 

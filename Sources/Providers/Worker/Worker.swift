@@ -267,8 +267,8 @@ final class Worker: @unchecked Sendable {
                         breadcrumb: crash.place, backtrace: backtrace, reason: crash.reason, sessions: sessions,
                         isTooMany: isTooMany))
             } else {
-                let then =
-                    isTooMany ? "; it is not started again: \(plan.options.crashesMax) crashes were too many" : ""
+                let count = plan.options.crashesMax
+                let then = isTooMany ? "; it is not started again: \(count) crashes were too many" : ""
                 log(.error, message + then)
             }
         }
