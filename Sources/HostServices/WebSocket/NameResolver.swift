@@ -2,6 +2,8 @@
 // slow name server would stop the sockets of all vendors. So names are resolved beforehand, each on a thread of its
 // own, and libwebsockets is given an address. (curl does the same inside.)
 
+// For SOCK_STREAM: clang counts it to the first of this module's C libraries whose headers bring it.
+import Cmicrohttpd
 import Glibc
 import Synchronization
 
