@@ -32,6 +32,10 @@ final class InstantSTTSession: SpeechToTextSession {
     private var start: UInt64 = 0
     private var end: UInt64 = 0
     private var nextPartial: UInt64
+    private var hasHeardSound = false
+
+    /// Half a percent of full scale, -46 dBFS: the noise of a line is below it, and every voice above.
+    private static let soundMin: Int16 = 164
 
     init(_ provider: InstantSTT, _ host: SpeechToTextHost) {
         self.provider = provider
@@ -44,11 +48,18 @@ final class InstantSTTSession: SpeechToTextSession {
         self.utterance = utterance
         start = position
         nextPartial = position + samplesPerPartial
+        hasHeardSound = false
     }
 
     func push(_ frame: borrowing AudioFrame) -> Intake {
         end = frame.end
-        if samplesPerPartial > 0 && end >= nextPartial {
+        // One sample is enough, so this looks at a frame or two of an utterance and never again.
+        if !hasHeardSound {
+            hasHeardSound = frame.withSamples { samples in
+                samples.indices.contains { samples[$0] > Self.soundMin || samples[$0] < -Self.soundMin }
+            }
+        }
+        if samplesPerPartial > 0 && hasHeardSound && end >= nextPartial {
             nextPartial = end + samplesPerPartial
             host.emit(.partial(transcript(upTo: end)))
         }
@@ -57,7 +68,7 @@ final class InstantSTTSession: SpeechToTextSession {
 
     func finalize(_ request: Finalization) {
         // Nothing heard, nothing said: silence must not become words, not even here.
-        if end > start && !provider.text.isEmpty { request.emit(transcript(upTo: min(end, request.position))) }
+        if end > start && hasHeardSound && !provider.text.isEmpty { request.emit(transcript(upTo: min(end, request.position))) }
         request.finish()
     }
 
