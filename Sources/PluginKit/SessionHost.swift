@@ -143,8 +143,19 @@ public class SessionHost: HostObject, @unchecked Sendable {
         let newest = newestEpoch.load(ordering: .acquiring)
         if newest > canceledEpoch {
             canceledEpoch = newest
-            outbox.removeAll { $0.epoch < newest && !$0.isControl }
+            var unheard: [Outbound] = []
+            outbox.removeAll { event in
+                guard event.epoch < newest && !event.isControl else { return false }
+                if case .spoken = event.body { unheard.append(event) }
+                return true
+            }
             dropCallbacks { ($0 as? HTTPExchange).map { $0.epoch < newest } ?? false }
+            // Said to the end, and not heard to the end: what was complete for the voice is canceled for the call.
+            for event in unheard {
+                guard case .spoken(_, let samples) = event.body else { continue }
+                postCanceled(
+                    .spoken(isCanceled: true, samples: samples), epoch: event.epoch, request: event.request)
+            }
             if life.isOpen { session?.canceled() }
             if life.phase != .closed && life.phase != .gone {
                 _ = offer(Outbound(body: .canceled, epoch: newest, request: 0))

@@ -26,7 +26,7 @@ public func entry(_ host: Plugin.Host, _ module: Plugin.Module) -> Plugin.Status
 private func warmUp() async { await Task.yield() }
 
 /// Made when it is first looked at, which is in the entry function.
-private let dictionary = Dictionary(uniqueKeysWithValues: (0..<120_000).map { ("word \($0)", $0) })
+private let dictionary = Dictionary(uniqueKeysWithValues: (0..<600_000).map { ("word \($0)", $0) })
 
 private let everybody = Mutex(0)
 

@@ -29,7 +29,7 @@ struct InstantPluginTests {
         let session = try ScriptedProvider(LoadedPlugin(library: "InstantSTT"), config: config).open()
         #expect(session.finalize(1, 0) == vc_status(VC_OK))
         #expect(session.begin(4, 0) == vc_status(VC_OK))
-        session.push([Int16](repeating: 0, count: 160))
+        session.push([Int16](repeating: 1_000, count: 160))
         #expect(session.finalize(2, 160) == vc_status(VC_OK))
         #expect(
             session.kinds == [
@@ -37,6 +37,15 @@ struct InstantPluginTests {
                 .transcript("hello", utterance: 4, start: 0, end: 160, isFinal: false, confidence: 1),
                 .transcript("hello", utterance: 4, start: 0, end: 160, isFinal: true, confidence: 1), .finalized,
             ])
+    }
+
+    @Test("InstantSTT understands nothing in silence")
+    func silence() throws {
+        let session = try ScriptedProvider(LoadedPlugin(library: "InstantSTT"), config: #"{"text":"hello"}"#).open()
+        #expect(session.begin(1, 0) == vc_status(VC_OK))
+        session.push([Int16](repeating: 20, count: 160))
+        #expect(session.finalize(1, 160) == vc_status(VC_OK))
+        #expect(session.kinds == [.ready, .finalized])
     }
 
     @Test("InstantTTS hums as long as the text would take, also against a slow host")

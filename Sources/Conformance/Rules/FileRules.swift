@@ -49,8 +49,8 @@ let fileRules: [Rule] = [
         throw Violation("the undefined symbols", expected: "each in a needed library", got: first + others)
     },
     linking(
-        "VC-ELF-07", .must, smoke: true, "Every symbol is bound when the library is loaded.",
-        because: "A symbol that is missed only when it is called ends the host in the middle of a call.",
+        "VC-ELF-07", .should, "Every symbol is bound when the library is loaded.",
+        because: "vchost binds everything itself; another program that loads it would miss a symbol in mid-call.",
         passing: "cc -shared -Wl,-z,now acme.c -o acme.so",
         failing: "cc -shared -Wl,-z,lazy acme.c -o acme.so"
     ) { details in

@@ -65,6 +65,7 @@ let serviceRules: [Rule] = [
         because: "A session has 64; a watchdog for every question, left to run out, is 64 questions long.",
         passing: "finish(self) { timer->disarm(self->watchdog); }",
         failing: "timer->arm(…, now + 600 s, …);        // for each question",
+        needs: ["VC-LIFE-02", "VC-LIFE-34"],
         check: .probe { bench in
             let session = try bench.provider().session()
             for _ in 0..<12 { try session.exercise() }

@@ -124,6 +124,7 @@ let telephonyRules: [Rule] = [
         because: "A place that is not given back is missing until the next restart; a line is full after a day.",
         passing: "end(call) { self->call_count--; }",
         failing: "refuse(call) { respond(486); free(call); }        // and the count stays",
+        needs: ["VC-LIFE-02", "VC-TEL-02"],
         check: .probe { bench in
             let provider = try bench.provider()
             for number in 1...40 {

@@ -120,12 +120,14 @@ let textToSpeechAudioRules: [Rule] = [
         because: "The host chooses the one that needs no resampling, and has no other plan.",
         passing: "if (rate != 8000 && rate != 16000) refuse();        // \"rates\": [8000, 16000]",
         failing: "if (rate != 8000) refuse();        // \"rates\": [8000, 16000]",
+        needs: ["VC-LIFE-02", "VC-LIFE-07"],
         check: .probe { bench in try openAtEveryRate(bench) }),
     Rule(
         "VC-TTS-55", kinds: [.textToSpeech], "`open` refuses another rate with a code of the caller's mistakes.",
         because: "The code says that no second try will help, and that the plugin is sound.",
         passing: "return VC_E_UNSUPPORTED;",
         failing: "return VC_E_INTERNAL;",
+        needs: ["VC-LIFE-02", "VC-ERR-01"],
         check: .probe { bench in try openAtAnotherRate(bench) }),
     Rule(
         "VC-TTS-22", .realTime, .should, kinds: [.textToSpeech], "Speech is not clipped.",

@@ -9,7 +9,7 @@ let textToSpeechMarkRules: [Rule] = [
         because: "The model is told what was heard: without marks, a guess.",
         passing: "\"marks\": \"word\"        // and a MARK for each word",
         failing: "\"marks\": \"word\"        // and one MARK for the sentence",
-        needs: ["VC-TTS-01"],
+        needs: ["VC-ABI-14", "VC-TTS-01"],
         check: .probe { bench in
             guard let marks = bench.subject.provider?.capabilities.marks else {
                 throw NotApplicable("the manifest declares no marks")
@@ -57,7 +57,7 @@ let textToSpeechMarkRules: [Rule] = [
         because: "The text cut there would be no UTF-8, and every model refuses it.",
         passing: "event.text_start = pointer - text;",
         failing: "event.text_start = characters_before;",
-        needs: ["VC-TTS-43"],
+        needs: ["VC-ROB-02", "VC-TTS-43"],
         check: .probe { bench in
             let texts = [
                 "Grüße, schöne Größe übermäßig süß.", "Güneşli bir gün, değil mi?", "Здравствуйте, как ваши дела?",
@@ -79,7 +79,7 @@ let textToSpeechMarkRules: [Rule] = [
         because: "The second piece would be taken for the first, and what was heard for unheard.",
         passing: "event.text_start = piece->begin + offset;",
         failing: "event.text_start = offset;",
-        needs: ["VC-TTS-05", "VC-TTS-47", "VC-TTS-52"],
+        needs: ["VC-ABI-14", "VC-TTS-05", "VC-TTS-47", "VC-TTS-52"],
         check: .probe { bench in
             let (first, second) = ("One two three four. ", "Five six.")
             let alone = try bench.session().say(first).marks.count

@@ -143,6 +143,7 @@ let textToSpeechRules: [Rule] = [
         because: "That a text has ended is often known only after its last word was sent.",
         passing: "request->is_complete = flags & VC_TTS_LAST;        // whatever the text",
         failing: "if (!text.length) return VC_OK;",
+        needs: ["VC-LIFE-02", "VC-ROB-01"],
         check: .probe { bench in
             let spoken = try bench.session().say("One two three.", "")
             try needEnd(spoken, "a text, and then an empty piece with VC_TTS_LAST")
@@ -152,6 +153,7 @@ let textToSpeechRules: [Rule] = [
         because: "A model may answer with nothing. The host waits for the end of what it asked for.",
         passing: "if (!request->length) emit(TTS_DONE);",
         failing: "if (!text.length) return VC_OK;        // nothing to say",
+        needs: ["VC-LIFE-02", "VC-ROB-01"],
         check: .probe { bench in
             let session = try bench.session()
             let request = session.nextRequest()
@@ -164,6 +166,7 @@ let textToSpeechRules: [Rule] = [
         because: "Models write emoji, tables and formulas, and one of them would hold up the call.",
         passing: "emit(TTS_DONE);        // with whatever audio there is",
         failing: "if (!has_letters(text)) return VC_OK;",
+        needs: ["VC-LIFE-13", "VC-ROB-01", "VC-ROB-02"],
         check: .probe { bench in
             let provider = try bench.provider()
             for text in oddTexts {
@@ -179,7 +182,7 @@ let textToSpeechRules: [Rule] = [
         because: "A tool that returned a whole page must not leave the caller in silence.",
         passing: "if (text.length > TEXT_MAX) return VC_E_ARGUMENT;",
         failing: "uint16_t length = text.length;",
-        needs: ["VC-TTS-01"],
+        needs: ["VC-ROB-03", "VC-TTS-01"],
         check: .probe { bench in
             let session = try bench.session()
             session.object.credit = session.rateHz * 4

@@ -26,7 +26,8 @@ final class RunFolder: Sendable {
 
     /// Puts a plugin's bytes where a probe may load them. Once for each subject.
     func place(_ subject: Subject) throws(RunnerFailure) -> String {
-        let folder = path + "/" + subject.sha256
+        // By name too: a rule looks at what lies beside its plugin, and two names may have the same bytes.
+        let folder = path + "/" + subject.sha256 + "-" + subject.name
         let copy = folder + "/" + subject.name
         guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
             throw RunnerFailure("cannot make \(folder)", errno: errno)
