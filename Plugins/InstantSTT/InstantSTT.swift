@@ -68,7 +68,9 @@ final class InstantSTTSession: SpeechToTextSession {
 
     func finalize(_ request: Finalization) {
         // Nothing heard, nothing said: silence must not become words, not even here.
-        if end > start && hasHeardSound && !provider.text.isEmpty { request.emit(transcript(upTo: min(end, request.position))) }
+        if end > start && hasHeardSound && !provider.text.isEmpty {
+            request.emit(transcript(upTo: min(end, request.position)))
+        }
         request.finish()
     }
 
