@@ -93,7 +93,7 @@ import Testing
             throw Unexpected("another kind")
         }
         session.begin(at: 1_000)
-        let frame = [Int16](repeating: 3, count: 160)
+        let frame = [Int16](repeating: 3_000, count: 160)
         for index in 0..<50 {
             _ = frame.withUnsafeBufferPointer { session.push($0, at: 1_000 + UInt64(index) * 160) }
         }
