@@ -82,7 +82,7 @@ let memoryRules: [Rule] = [
         each: { provider in try provider.plainSession().end() }, measure: { Int(vcc_vitals_take().threads) }),
     slope(
         "VC-MEM-10", "Sessions leave no mapping behind.", "pages of addresses a session", limit: 8,
-        needs: ["VC-MEM-09"],
+        needs: ["VC-MEM-06", "VC-MEM-09"],
         because: "Mapped memory is memory, though no allocator counts it.",
         passing: "munmap(self->ring, RING_BYTES);",
         failing: "self->ring = mmap(NULL, RING_BYTES, …);",
