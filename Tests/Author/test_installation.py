@@ -55,6 +55,8 @@ class Installation(unittest.TestCase):
         self.assertEqual(listing["directory"].split("/lib/")[1], "vchost/plugins.d")
         self.assertGreater(len(listing["plugins"]), 8)
         for row in listing["plugins"]:
+            if row["name"].endswith(".conform"):
+                continue
             self.assertEqual((row["name"], row["state"], row["origin"]), (row["name"], "loaded", "shipped"))
 
     def test_a_host_starts_from_the_installation_and_stops(self):

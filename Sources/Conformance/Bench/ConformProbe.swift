@@ -42,6 +42,8 @@ public enum ConformProbe {
             case .observed: try observed(bench)
             case .file: preconditionFailure("\(rule.id) is checked by the runner")
             }
+        } catch is Violation where job.excusesVendor && isAboutAnswers(rule) && hasAskedInVain(job) {
+            verdict.skip("it asks a vendor, and has no script of one")
         } catch let violation as Violation {
             verdict.fail(withStrayRequest(violation, job))
         } catch let reason as NotApplicable {
@@ -73,12 +75,20 @@ public enum ConformProbe {
         try provider.end()
     }
 
+    /// Whether the rule is one of a kind of provider, which is what a vendor's answer decides.
+    private static func isAboutAnswers(_ rule: Rule) -> Bool { ["STT", "TURN", "LLM", "TTS"].contains(rule.group) }
+
+    private static func hasAskedInVain(_ job: Job) -> Bool {
+        guard job.scripts.isEmpty, let services = VendorServices.current else { return false }
+        return services.callCount("http.start") + services.callCount("ws.connect") > 0
+    }
+
     /// Adds what the vendor's script did not know: the commonest cause of all, and hard to guess from what a plugin
     /// says of a status 404.
     private static func withStrayRequest(_ violation: Violation, _ job: Job) -> Violation {
         guard let services = VendorServices.current else { return violation }
         var violation = violation
-        if job.scripts.isEmpty, services.callCount("http.start") + services.callCount("ws.connect") > 0 {
+        if hasAskedInVain(job) {
             violation.got += "; it asked a vendor, and has no script of one: a folder `conform` beside the plugin"
         }
         let stray = services.seen().first { $0.kind == .http && $0.entry.isEmpty && $0.fault == nil }

@@ -24,6 +24,8 @@ public struct Job: Sendable, Equatable {
     public var speech = ""
     /// The vendor script's folder, or empty: what the probe itself must know of it.
     public var scripts = ""
+    /// What depends on a vendor's answer is not held against a plugin that has no script of its vendor.
+    public var excusesVendor = false
     /// What a fuzz case does; null for every other rule.
     var fuzz = JSONValue.null
 
@@ -44,6 +46,7 @@ public struct Job: Sendable, Equatable {
         isMasked = value["isMasked"]?.bool ?? false
         speech = value["speech"]?.string ?? ""
         scripts = value["scripts"]?.string ?? ""
+        excusesVendor = value["excusesVendor"]?.bool ?? false
         fuzz = value["fuzz"] ?? .null
     }
 
@@ -53,7 +56,7 @@ public struct Job: Sendable, Equatable {
             "provider": .string(provider), "config": configuration, "session": session,
             "secrets": .object(secrets.mapValues { .string($0) }), "seed": .string(String(seed, radix: 16)),
             "hostMinor": .number(Double(hostMinor)), "isMasked": .bool(isMasked), "speech": .string(speech),
-            "scripts": .string(scripts), "fuzz": fuzz,
+            "scripts": .string(scripts), "excusesVendor": .bool(excusesVendor), "fuzz": fuzz,
         ]
         return value.text
     }

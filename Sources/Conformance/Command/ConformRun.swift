@@ -41,6 +41,7 @@ struct ConformRun {
         settings.isSelection = ["--kind", "--provider", "--include", "--exclude", "--smoke"].contains {
             words.has($0)
         }
+        settings.excusesVendor = words.has("--smoke")
         // Calls may be up beside it, and nobody waits for the end of this.
         if words.has("--smoke") { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.smokeNiceness) }
         let outlets = try ReportOutlet.all(words.all("--format"))

@@ -31,6 +31,9 @@ public struct RunSettings: Sendable {
     public var temporaryDirectory = ""
     /// Rules whose body is left out, for the check of the checks.
     public var masked: Set<String> = []
+    /// A running host tries out what was dropped in, which seldom has a script of its vendor beside it: rules about the
+    /// vendor's answers are skipped then, and those about everything else are not.
+    public var excusesVendor = false
     /// Whether the selection left rules out, so that no badge can be given.
     public var isSelection = false
 

@@ -139,6 +139,7 @@ public struct Runner: Sendable {
         job.hostMinor = settings.hostMinor
         job.isMasked = isMasked
         job.speech = speech
+        job.excusesVendor = settings.excusesVendor
         job.secrets = settings.secrets
         try peers.prepare(&job, for: subject)
         let peer = peers.peer(of: job, for: subject)
