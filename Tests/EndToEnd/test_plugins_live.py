@@ -28,7 +28,8 @@ TEMPLATE = INSTANT.replace("tts = tts.instant\n", "tts = tts.acme, tts.instant\n
 # A turn every two seconds for as long as the call lasts.
 TURNS = sound.joined(sound.voice(0.5), sound.silence(1.5))
 CALLS = 20
-RELOADS = 100
+# As many as fit into continuous integration; RELOADS=100 in the environment makes it the full hundred.
+RELOADS = int(os.environ.get("RELOADS", 60))
 
 
 class LivePlugins(unittest.TestCase):
@@ -160,10 +161,10 @@ class LivePlugins(unittest.TestCase):
         # Long enough for a turn with the next voice in the chain.
         time.sleep(4)
 
-    def test_a_hundred_reloads_under_calls_drop_none_and_memory_grows_by_what_was_measured(self):
+    def test_reloads_under_calls_drop_none_and_memory_grows_by_what_was_measured(self):
         self.install(self.version(0))
         with self.host(calls_max=100, rtp=2000, rtp_end=2000 + 8000) as host:
-            talk = Sipp("talk", host.sip, calls=1400, rate=10, media=TURNS, timeout=200)
+            talk = Sipp("talk", host.sip, calls=14 * RELOADS, rate=10, media=TURNS, timeout=200)
             figures, began = [], time.monotonic()
             for number in range(1, RELOADS + 1):
                 self.install(self.version(number))
@@ -177,13 +178,13 @@ class LivePlugins(unittest.TestCase):
             during = len([event for event in host.events if event["event"] == "incoming"])
             counts = talk.finish(200)
             self.assertEqual(counts["FailedCall(C)"], 0)
-            self.assertEqual(counts["SuccessfulCall(C)"], 1400)
-            self.assertGreater(during, 500, "calls that came in during the reloads")
+            self.assertEqual(counts["SuccessfulCall(C)"], 14 * RELOADS)
+            self.assertGreater(during, 5 * RELOADS, "calls that came in during the reloads")
             ended = [event for event in host.events if event["event"] == "ended"]
             self.assertEqual({event["end"] for event in ended}, {"farEnd.caller"})
             self.assertEqual(sum(event["failovers"] for event in ended), 0)
             self.wait_for(host, "one generation", lambda rows: len(rows) == 1)
-            first, last = figures[4], figures[-1]
+            first, last = figures[len(figures) // 2 - 1], figures[-1]
             slope = (last[1] - first[1]) / (last[0] - first[0])
             print(f"\n  {RELOADS} reloads in {took:.0f} s, {during} calls; (reload, KiB, descriptors): {figures}; "
                   f"{slope:.0f} KiB a reload", end=" ")
