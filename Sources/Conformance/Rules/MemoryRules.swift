@@ -65,7 +65,8 @@ let memoryRules: [Rule] = [
             let session = try bench.provider().session()
             let grown = try perRound(rounds: 3, times: 50, { try session.exercise() }) { Int(vcc_heap_bytes_in_use()) }
             guard grown <= 256 else {
-                throw Violation("150 requests", expected: "at most 256 bytes kept for each", got: "\(roughly(grown)) bytes")
+                throw Violation(
+                    "150 requests", expected: "at most 256 bytes kept for each", got: "\(roughly(grown)) bytes")
             }
         }),
     slope(
