@@ -5,7 +5,7 @@
 // do: requests in order, marks, credit, cancelling, closing.
 //
 // There is no thread and no lock in it. `speak` and `credit` are VC_CONTROL, so they never overlap for one session, and
-// both do the same: `pump` speaks until nothing is left to say, or the host has heard enough for now. A slower voice
+// both do the same: `pump` speaks until nothing is left to say, or the host answers that it has enough. A slower voice
 // makes its audio in a task ("vc.task/1"), or waits for a server ("vc.http/1", "vc.ws/1").
 
 #include <stdatomic.h>
@@ -49,6 +49,7 @@ typedef struct session {
     uint32_t rate_hz, word_samples, request_count;
     uint64_t sequence;
     _Atomic uint64_t epoch; // Written by `cancel`, on any thread.
+    atomic_int is_closed;   // Read there.
     request *first;
 } session;
 
@@ -140,11 +141,11 @@ static vc_status speak(vc_self self, uint64_t number, uint64_t epoch, vc_str tex
     return VC_OK;
 }
 
-static void cancel(vc_self self, uint64_t epoch) { // VC_ANY: touches nothing but the atomic.
+static void cancel(vc_self self, uint64_t epoch) { // VC_ANY: touches nothing but what is atomic.
     session *s = self;
     uint64_t seen = atomic_load(&s->epoch);
     while (seen < epoch && !atomic_compare_exchange_weak(&s->epoch, &seen, epoch)) {}
-    emit_plain(s, VC_EVENT_CANCELED, epoch);
+    if (seen < epoch && !atomic_load(&s->is_closed)) emit_plain(s, VC_EVENT_CANCELED, epoch);
 }
 
 static void credit(vc_self self, uint32_t events, uint64_t bytes) {
@@ -152,7 +153,11 @@ static void credit(vc_self self, uint32_t events, uint64_t bytes) {
     pump(self);
 }
 
-static void close_session(vc_self self) { emit_plain(self, VC_EVENT_CLOSED, 0); }
+static void close_session(vc_self self) {
+    session *s = self;
+    atomic_store(&s->is_closed, 1);
+    emit_plain(s, VC_EVENT_CLOSED, 0);
+}
 static void destroy_session(vc_self self) {
     session *s = self;
     while (s->first != NULL) drop_first(s);
