@@ -5,7 +5,7 @@
 // do: requests in order, marks, credit, cancelling, closing.
 //
 // There is no thread and no lock in it. `speak` and `credit` are VC_CONTROL, so they never overlap for one session, and
-// both do the same: `pump` speaks until nothing is left to say, or the host has heard enough for now. A slower voice
+// both do the same: `pump` speaks until nothing is left to say, or the host answers that it has enough. A slower voice
 // makes its audio in a task ("vc.task/1"), or waits for a server ("vc.http/1", "vc.ws/1").
 
 #include <stdatomic.h>

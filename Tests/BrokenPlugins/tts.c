@@ -143,7 +143,7 @@ static int begin_word(session *self, request *one) {
     return 1;
 }
 
-// 20 ms of the word; 0 when the host has enough for now, or wants no more.
+// 20 ms of the word; 0 when the host has no room, or wants no more.
 static vc_status speak_frame(session *self, request *one) {
     int16_t samples[FRAME_SAMPLES_MAX];
     uint32_t count = self->rate_hz / 50;

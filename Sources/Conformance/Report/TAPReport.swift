@@ -24,6 +24,7 @@ enum TAPReport {
             switch result.status {
             case .pass: out += "ok \(number) - \(name)\n"
             case .skip: out += "ok \(number) - \(name) # SKIP \(escaped(result.why))\n"
+            // `todo` is the directive of TAP 14 for a failure that does not fail the run; nothing here is unfinished.
             case .waived:
                 out += "not ok \(number) - \(name) # todo waived: \(escaped(result.why))\n" + evidence(report, result)
             case .warn where !report.failsOnWarnings:
