@@ -87,6 +87,7 @@ let plugins = [
         hasScripts: true),
     plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
+    plugin("TTSCartesia", .swift, logic: "CartesiaLine", hasScripts: true),
     plugin(
         "TTSFlite", .c,
         link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
@@ -148,9 +149,10 @@ let package = Package(
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        logic("CartesiaLine", of: "TTSCartesia"),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
+        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "CartesiaLine"]),
         tests("JSON"), tests("Host"),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.

@@ -132,6 +132,28 @@ struct TextToSpeechKitTests {
             session.object.events.filter { if case .spoken = $0.kind { true } else { false } }.map(\.request) == [1, 2])
     }
 
+    @Test("Words that the author marks stand in place of the clause's mark, counted from the request's beginning")
+    func words() throws {
+        let (session, author) = try open()
+        session.speak(1, "a b.")
+        session.speak(1, "c d.", last: true)
+        // Before its turn: kept in its place behind the audio.
+        author.clauses[1].emit([3, 3], rateHz: 8000)
+        author.clauses[1].mark(2..<4, samples: 1..<2)
+        author.clauses[1].finish()
+        author.clauses[0].emit([1, 1, 1], rateHz: 8000)
+        author.clauses[0].mark(0..<1, samples: 0..<2)
+        author.clauses[0].mark(2..<4, samples: 2..<3)
+        author.clauses[0].finish()
+        author.clauses[0].mark(2..<4, samples: 2..<3)
+        #expect(
+            session.kinds.dropFirst() == [
+                .audio(samples: [1, 1, 1], rateHz: 8000, position: 0), .mark(text: 0..<1, audio: 0..<2),
+                .mark(text: 2..<4, audio: 2..<3), .audio(samples: [3, 3], rateHz: 8000, position: 3),
+                .mark(text: 6..<8, audio: 4..<5), .spoken(reason: Int(VC_TTS_COMPLETE), samples: 5),
+            ])
+    }
+
     @Test("Blank text is not spoken, and an empty last piece ends the request")
     func blank() throws {
         let (session, author) = try open()
