@@ -25,7 +25,7 @@ final class CartesiaSession: TextToSpeechSession {
 
     func speak(_ clause: Clause) {
         clauseCount += 1
-        outlets[clauseCount] = ClauseOutlet(clause, rateHz)
+        outlets[clauseCount] = ClauseOutlet(clause)
         perform(
             line.speak(
                 clause.text, clause: clauseCount, request: clause.request, epoch: clause.epoch, nowMs: nowMs))
@@ -37,7 +37,9 @@ final class CartesiaSession: TextToSpeechSession {
     }
 
     func creditReturned() {
-        for id in outlets.keys.sorted() { handOver(id) }
+        for id in outlets.keys.sorted() {
+            if let outlet = outlets[id] { follow(outlet.handOver(), of: id) }
+        }
     }
 
     func close() { socket?.close() }
@@ -53,14 +55,11 @@ final class CartesiaSession: TextToSpeechSession {
                 socket?.close(code: 1002, reason: "no message of the protocol")
                 socket = nil
             case .audio(let id, let samples):
-                outlets[id]?.waiting.append(.audio(samples))
-                handOver(id)
+                if let outlet = outlets[id] { follow(outlet.say(samples, rateHz: rateHz), of: id) }
             case .mark(let id, let text, let samples):
-                outlets[id]?.waiting.append(.mark(text, samples))
-                handOver(id)
+                if let outlet = outlets[id] { follow(outlet.mark(text, samples: samples), of: id) }
             case .finish(let id):
-                outlets[id]?.waiting.append(.end)
-                handOver(id)
+                if let outlet = outlets[id] { follow(outlet.end(), of: id) }
             case .fail(let id, let error): outlets.removeValue(forKey: id)?.clause.fail(error)
             case .late: provider.lateChunks.record()
             case .warn(let error): host.log.warning(error.message, (name: "code", value: error.vendorCode))
@@ -69,22 +68,16 @@ final class CartesiaSession: TextToSpeechSession {
         arm()
     }
 
-    private func handOver(_ id: Int) {
-        guard let outlet = outlets[id] else { return }
-        switch outlet.handOver() {
-        case .waits: break
-        case .ended: outlets[id] = nil
-        case .unwanted:
-            outlets[id] = nil
-            perform(line.unwanted(clause: id, nowMs: nowMs))
-        case .tooMuch:
-            outlets[id] = nil
+    private func follow(_ state: ClauseOutlet.State, of id: Int) {
+        guard state != .open, let outlet = outlets.removeValue(forKey: id) else { return }
+        switch state {
+        case .open, .ended: return
+        case .unwanted: break
+        case .overflown:
             outlet.clause.fail(
-                PluginError(
-                    .vendor, "Cartesia sent more than \(ClauseOutlet.samplesMax) samples for one clause",
-                    vendor: "cartesia"))
-            perform(line.unwanted(clause: id, nowMs: nowMs))
+                PluginError(.vendor, "Cartesia sends one clause without end", vendor: "cartesia"))
         }
+        perform(line.unwanted(clause: id, nowMs: nowMs))
     }
 
     private func connect() {
@@ -143,49 +136,5 @@ final class CartesiaSession: TextToSpeechSession {
             perform(line.tick(nowMs: nowMs))
         }
         timer = armed.map { ($0, deadlineMs) }
-    }
-}
-
-/// What is to be said of a clause, and waits for the host's credit.
-final class ClauseOutlet {
-    enum Piece {
-        case audio([Int16])
-        case mark(Range<Int>, Range<Int>)
-        case end
-    }
-    enum Result { case waits, ended, unwanted, tooMuch }
-
-    /// Five minutes at 48 kHz, for one clause: beyond that it is no speech.
-    static let samplesMax = 300 * 48000
-
-    let clause: Clause
-    var waiting: [Piece] = []
-    private let rateHz: Int
-    private var samples = 0
-
-    init(_ clause: Clause, _ rateHz: Int) {
-        self.clause = clause
-        self.rateHz = rateHz
-    }
-
-    func handOver() -> Result {
-        while let piece = waiting.first {
-            switch piece {
-            case .audio(let audio):
-                switch clause.emit(audio, rateHz: rateHz) {
-                case .accepted: break
-                case .noCredit: return waiting.count > 4096 ? .tooMuch : .waits
-                case .canceled, .gone: return .unwanted
-                }
-                samples += audio.count
-                if samples > Self.samplesMax { return .tooMuch }
-            case .mark(let text, let audio): clause.mark(text, samples: audio)
-            case .end:
-                clause.finish()
-                return .ended
-            }
-            waiting.removeFirst()
-        }
-        return .waits
     }
 }
