@@ -23,6 +23,15 @@ class Closed(Exception):
     pass
 
 
+def option(name, default):
+    """A number from the command line."""
+    return float(sys.argv[sys.argv.index(name) + 1]) if name in sys.argv else default
+
+
+# How much faster than it is said speech is made: --faster.
+FASTER = option("--faster", 8)
+
+
 class Request:
     def __init__(self, file):
         self.method, self.target, _ = file.readline().decode("latin-1").split()
