@@ -91,8 +91,8 @@ class WebSocket:
     def drop(self):
         """Without a close frame, as a process that was killed."""
         self.is_over.set()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        # Not close: the file that is read from holds the descriptor.
+        self.sock.shutdown(socket.SHUT_RDWR)
 
     def _read(self, count):
         try:
