@@ -152,7 +152,8 @@ let package = Package(
         logic("CartesiaLine", of: "TTSCartesia"),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "CartesiaLine"]),
+        tests("Control"),
+        tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "CartesiaLine"]),
         tests("JSON"), tests("Host"),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.

@@ -1,7 +1,7 @@
 // Cartesia's voices over one WebSocket for each call.
 //
-// Of the three ways in which Cartesia speaks only the WebSocket keeps the melody from clause to clause, says when each word
-// is spoken, and can be told to stop. What is sent and what it means is decided in `CartesiaLine`.
+// Of the three ways in which Cartesia speaks only the WebSocket keeps the melody from clause to clause, says when each
+// word is spoken, and can be told to stop. What is sent and what it means is decided in `CartesiaLine`.
 
 import CartesiaLine
 import JSON
@@ -50,7 +50,8 @@ final class TTSCartesia: TextToSpeech {
         rateHz = encoding == .muLaw ? 8000 : configuration.integer("sample_rate")
         if encoding == .muLaw, let rate = configuration.integer("sample_rate"), rate != 8000 {
             throw PluginError(
-                .configuration, "`sample_rate` is \(rate) and `encoding` pcm_mulaw, which has 8000; leave one of them out")
+                .configuration,
+                "`sample_rate` is \(rate) and `encoding` pcm_mulaw, which has 8000; leave one of them out")
         }
         bufferDelayMs = configuration.integer("max_buffer_delay_ms") ?? 0
         var expression: [String: JSONValue] = [:]

@@ -1,6 +1,6 @@
 // Samples out of a message: base64 (RFC 4648, section 4), then little-endian PCM or G.711.
 //
-// The contract's frames are 16 bit here, so µ-law is expanded at once; what it saves is half of the bytes from the vendor.
+// The contract's frames are 16 bit here, so µ-law is expanded at once; what it saves is half of the vendor's bytes.
 // A sample that is cut in two by the end of a chunk has not been seen, and is put together all the same: heard from the
 // wrong byte on, speech is noise.
 

@@ -1,7 +1,7 @@
 // The voices that the systems before this one offered, by the names that operators know.
 //
-// The manifest has the same list with what people want to know of each, and a test compares the two; here is only what a
-// name means on the wire. Any other voice of an account is given by its id.
+// The manifest has the same list with what people want to know of each, and a test compares the two; here is only what
+// a name means on the wire. Any other voice of an account is given by its id.
 
 public enum CartesiaVoices {
     /// Name to id.

@@ -1,9 +1,9 @@
 // From the vendor's word times to marks: which bytes of the clause are said by which samples.
 //
-// The vendor sends each word as it stands in the text, but not where, and counts time from the beginning of the context.
-// So the words are looked for one behind the other. A word that is not found costs its own mark and no other: too few
-// marks make the host believe that less was heard than was, which is the safe side. A mark is given out when its audio
-// is there, so that it never points behind the end.
+// The vendor sends each word as it stands in the text, but not where, and counts time from the beginning of the
+// context. So the words are looked for one behind the other. A word that is not found costs its own mark and no
+// other: too few marks make the host believe that less was heard than was, which is the safe side. A mark is given out
+// when its audio is there, so that it never points behind the end.
 
 /// The marks of one clause.
 struct WordMarks: Sendable, Equatable {

@@ -1,35 +1,13 @@
 // One call's conversation with the WebSocket service of Piper.
 //
 // The protocol has no number for an utterance and no cancel: what a connection says belongs to the last text that was
-// sent on it, until `end`. So a connection has one clause at a time, and whatever leaves it in doubt what will come next
+// sent on it, until `end`. So a connection has one clause at a time, and whatever leaves it in doubt what comes next
 // (an interruption, an error, silence) ends that connection. A second one is kept open beside it, or the caller would
 // wait for a handshake after each interruption; the one that was closed is replaced behind it.
 //
 // As a value: what happens goes in with its time, what is to be done comes out.
 
 import PluginKit
-
-/// What is to be done.
-public enum PiperLineAction: Sendable, Equatable {
-    case connect(Int)
-    case send(Int, String)
-    case close(Int)
-    case audio(clause: Int, [Int16], rateHz: Int)
-    case finish(clause: Int)
-    case fail(clause: Int, PluginError)
-    case warn(PluginError)
-}
-
-public struct PiperLineLimits: Sendable, Equatable {
-    /// Longest silence of the service while it makes a clause.
-    public var stallMs: UInt64 = 10000
-    /// Further attempts while nothing of a clause was heard.
-    public var retries = 1
-    /// Connections beside the one that speaks.
-    public var spares = 1
-
-    public init() {}
-}
 
 public struct PiperLine: Sendable {
     private struct Connection: Sendable {
@@ -119,7 +97,8 @@ public struct PiperLine: Sendable {
         guard let index = index(id) else { return [] }
         guard let message = PiperSocketMessage(parsing: text) else {
             return doubt(
-                index, PluginError(.vendor, "\(name) sent text that is no JSON; is `url` that of a Piper service?"), nowMs)
+                index, PluginError(.vendor, "\(name) sent text that is no JSON; is `url` that of a Piper service?"),
+                nowMs)
         }
         // Before the first request it is a greeting, and after `end` it means nothing.
         guard connections[index].isSpeaking else { return [] }

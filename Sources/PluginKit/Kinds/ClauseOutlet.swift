@@ -1,8 +1,8 @@
 // What a vendor sent of a clause, and the host has no room for yet.
 //
-// A vendor behind a WebSocket sends when it likes, and nobody can tell it to wait. So what comes is kept, in order, until
-// the host has credit: audio, marks, and the end of the clause, which must not overtake its audio. The bound is for a
-// vendor that never ends.
+// A vendor behind a WebSocket sends when it likes, and nobody can tell it to wait. So what comes is kept, in order,
+// until the host has credit: audio, marks, and the end of the clause, which must not overtake its audio. The bound
+// is for a vendor that never ends.
 
 /// The way of one clause's audio to the host, for voices whose vendor pushes.
 public final class ClauseOutlet {

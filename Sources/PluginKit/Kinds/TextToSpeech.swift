@@ -64,7 +64,7 @@ public final class Clause {
         return session.take(samples, rateHz, of: self)
     }
 
-    /// Marks where a stretch of the clause is said: bytes of `text`, and samples of the clause's own audio, both from 0.
+    /// Marks where a stretch of the clause is said: bytes of `text`, samples of the clause's own audio, both from 0.
     ///
     /// Marks come in the order of the text. A clause without any is marked as a whole.
     public func mark(_ stretch: Range<Int>, samples: Range<Int>) {
