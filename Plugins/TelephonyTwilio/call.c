@@ -57,6 +57,23 @@ void twilio_call_over(twilio_call *call, uint32_t cause, uint32_t code, const ch
     else twilio_call_closed(call);
 }
 
+static void transferred(twilio_call *call, bool succeeded, uint32_t code, const char *text) {
+    if (!call->is_transferring) return;
+    call->is_transferring = false;
+    twilio_call_deadline(call, 0);
+    twilio_event event = {.type = VC_EVENT_TRANSFERRED, .cause = succeeded, .code = code};
+    snprintf(event.text, sizeof event.text, "%s", text);
+    if (succeeded) {
+        // Twilio ends the stream now; we only see to it that the session does not wait for ever.
+        call->is_transferred = true;
+        call->state = TWILIO_ENDING;
+        twilio_call_deadline(call, 2000);
+    }
+    twilio_emit(call, &event);
+    if (call->is_stopped && succeeded) twilio_call_over(call, VC_HANGUP_AGENT, 0, "Transferred");
+    else if (call->is_stopped) twilio_call_over(call, VC_HANGUP_CALLER, 0, "");
+}
+
 static void on_deadline(void *context, vc_handle timer) {
     twilio_call *call = context;
     if (timer != call->deadline) return;
@@ -72,9 +89,7 @@ static void on_deadline(void *context, vc_handle timer) {
                                  "Twilio opened no stream: see the account's debugger, and whether public_url is reached");
             return;
         case TWILIO_UP:
-            if (!call->is_transferring) return;
-            call->is_transferring = false;
-            twilio_emit(call, &(twilio_event){.type = VC_EVENT_TRANSFERRED, .code = 408, .text = "No answer of the API"});
+            transferred(call, false, 408, "No answer of the API");
             return;
         case TWILIO_ENDING: twilio_call_over(call, VC_HANGUP_AGENT, 0, call->is_transferred ? "Transferred" : ""); return;
         case TWILIO_OVER: twilio_call_closed(call); return;
@@ -138,21 +153,6 @@ static void over_by_status(twilio_call *call, tw_call_status status, uint32_t co
             return;
         default: twilio_call_over(call, VC_HANGUP_FAILED, code, "failed"); return;
     }
-}
-
-static void transferred(twilio_call *call, bool succeeded, uint32_t code, const char *text) {
-    if (!call->is_transferring) return;
-    call->is_transferring = false;
-    twilio_call_deadline(call, 0);
-    twilio_event event = {.type = VC_EVENT_TRANSFERRED, .cause = succeeded, .code = code};
-    snprintf(event.text, sizeof event.text, "%s", text);
-    if (succeeded) {
-        // Twilio ends the stream now; we only see to it that the session does not wait for ever.
-        call->is_transferred = true;
-        call->state = TWILIO_ENDING;
-        twilio_call_deadline(call, 2000);
-    }
-    twilio_emit(call, &event);
 }
 
 void twilio_on_news(void *context, vc_handle timer) {

@@ -124,6 +124,7 @@ struct twilio_call {
     bool is_unheard;   ///< Audio was sent since the last clear, and no mark behind it came back.
     bool must_clear;   ///< The socket was full when a clear was due.
     bool has_gap;      ///< The host did not take the last frame.
+    bool is_stopped;   ///< Twilio has ended the stream.
     bool is_transferring, is_transferred, is_closing, is_closed;
     twilio_event outbox[TWILIO_MAX_OUTBOX];
     uint32_t outbox_count;

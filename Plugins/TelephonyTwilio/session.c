@@ -128,7 +128,8 @@ static vc_status frames_mark(vc_self self, uint64_t mark) {
 
 static vc_status frames_flush(vc_self self) {
     twilio_call *call = self;
-    if (call->state != TWILIO_UP) return VC_E_STATE;
+    // There is nothing to throw away; and an agent that has hung up is heard to its last word.
+    if (call->state != TWILIO_UP) return VC_OK;
     twilio_stream_clear(call);
     for (uint32_t index = 0; index < call->mark_count; index++)
         twilio_emit(call, &(twilio_event){.type = VC_EVENT_PLAYED, .mark = call->marks[index], .cause = 1});

@@ -145,6 +145,9 @@ static void on_dtmf(twilio_call *call, tw_text digit) {
 }
 
 static void on_stop(twilio_call *call) {
+    // The new document has ended the stream, or the caller has: the answer that is under way tells (`call.c`).
+    call->is_stopped = true;
+    if (call->is_transferring) return;
     const bool is_ours = call->state == TWILIO_ENDING;
     twilio_call_over(call, is_ours ? VC_HANGUP_AGENT : VC_HANGUP_CALLER, 0, call->is_transferred ? "Transferred" : "");
 }

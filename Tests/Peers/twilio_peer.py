@@ -72,6 +72,7 @@ class WebSocket:
             header, _, value = line.decode().partition(":")
             answer[header.lower()] = value.strip()
         if status != 101:
+            self.file.close()
             self.socket.close()
             raise Refused(status)
         expected = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
@@ -114,6 +115,7 @@ class WebSocket:
         """Ends the connection without a close frame."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
+        self.file.close()
         self.socket.close()
 
 
@@ -392,6 +394,8 @@ class Twilio:
 
     def __exit__(self, *_):
         for call in list(self.calls.values()):
+            # The host may be gone already, and nobody waits for this.
+            call.status_callback = None
             call.over("completed")
         self._rest.shutdown()
         self._rest.server_close()

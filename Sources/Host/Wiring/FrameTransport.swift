@@ -5,6 +5,7 @@
 // frame waiting here, the ring behind it fills, and the engine stops playing: nothing counts as heard that is still on
 // this side. Marks are not needed, since the engine's position is what the caller has heard.
 
+import Calls
 import Media
 import Providers
 import Synchronization
