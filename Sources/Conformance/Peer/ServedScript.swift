@@ -36,7 +36,7 @@ public struct ServedRequest: Sendable, Equatable {
 
     init(_ object: inout ScriptObject, method: String) throws(ScriptError) {
         self.method = try object.text("method") ?? method
-        guard let path = try object.text("path"), path.hasPrefix("/") else {
+        guard let path = try object.text("path"), path.hasPrefix("/") || path.hasPrefix("{{") else {
             throw object.error("path", "is missing; expected a path that the plugin serves")
         }
         self.path = path
@@ -44,7 +44,8 @@ public struct ServedRequest: Sendable, Equatable {
         if object.has("form") { form = try object.texts("form") }
         body = try object.text("body") ?? ""
         guard var sign = try object.object("sign") else { return }
-        guard let header = try sign.text("header"), let key = try sign.text("key"), let text = try sign.text("text") else {
+        guard let header = try sign.text("header"), let key = try sign.text("key"), let text = try sign.text("text")
+        else {
             throw sign.error("", "expected `header`, `key` and `text`")
         }
         try sign.finish()

@@ -19,7 +19,7 @@ public struct VendorPeer: Sendable {
         var times: Int?
     }
 
-    private struct Connection: Sendable {
+    struct Connection: Sendable {
         var entry: Int
         var url: String
         var position = 0
@@ -57,10 +57,10 @@ public struct VendorPeer: Sendable {
     private var armed: [Armed] = []
     private var httpUses: [Int]
     private var socketUses: [Int]
-    private var connections: [Int: Connection] = [:]
-    private var variables: [String: String]
+    var connections: [Int: Connection] = [:]
+    var variables: [String: String]
     private var requestCount = 0
-    private(set) var runs: [Run] = []
+    var runs: [Run] = []
     /// Requests to the plugin that the bench has not fetched yet.
     var servedCalls: [ServedCall] = []
     /// Dialogues of one probe; a rule runs a few.
@@ -287,80 +287,6 @@ public struct VendorPeer: Sendable {
         return (number, 0, [])
     }
 
-    // MARK: A vendor that calls
-
-    /// The plugin answered the request of a run.
-    public mutating func answered(run number: Int, status: Int, body: String) {
-        guard runs.indices.contains(number - 1), !runs[number - 1].isOver else { return }
-        var run = runs[number - 1]
-        let step = run.steps[run.position]
-        guard case .answer(let pattern) = step else {
-            run.problem = "an answer with \(status) where none was awaited: \(body.prefix(200))"
-            runs[number - 1] = run
-            return
-        }
-        let known = variables.merging(run.variables) { _, own in own }
-        if let found = pattern.match(status: status, body: body, known) {
-            run.variables.merge(found) { _, new in new }
-            run.position += 1
-        } else {
-            run.problem = "\(pattern.status) was awaited, with \(pattern.body?.source ?? "anything"); "
-                + "the answer was \(status): \(body.prefix(200))"
-        }
-        runs[number - 1] = run
-        goOnUnconnected(number - 1)
-    }
-
-    /// The plugin accepted the WebSocket of a run.
-    public mutating func upgraded(run number: Int, id: Int, path: String, atNs: UInt64) -> [VendorSocketAction] {
-        guard runs.indices.contains(number - 1) else { return [] }
-        let url = "served:\(path)"
-        var sighting = VendorSighting(.ws, id: id, atNs: atNs, VendorRequest("GET", url))
-        let fault = takeFault(url)
-        sighting.fault = fault
-        see(sighting)
-        var connection = Connection(entry: Self.servedEntry, url: url, fault: fault)
-        connection.runs = [number - 1]
-        runs[number - 1].connection = id
-        if case .upgrade? = runs[number - 1].steps.dropFirst(runs[number - 1].position).first {
-            runs[number - 1].position += 1
-        }
-        let opened = VendorSocketAction(
-            afterMs: 0, kind: .opened(subprotocol: "", readsBytesPerS: nil, answersPings: true))
-        let actions = [opened] + goOn(number - 1, &connection)
-        return finish(&connection, actions, id: id, isUpgrade: true)
-    }
-
-    /// In place of the number of an entry.
-    private static let servedEntry = Int.max
-
-    private func entry(of connection: Connection) -> VendorSocketScript? {
-        connection.entry == Self.servedEntry ? script.served?.socket : script.sockets[connection.entry]
-    }
-
-    /// Dialogues that wait until the plugin asks for something.
-    private mutating func asked(_ request: VendorRequest) {
-        for number in runs.indices where !runs[number].isOver {
-            guard case .asked(let condition) = runs[number].steps[runs[number].position] else { continue }
-            let known = variables.merging(runs[number].variables) { _, own in own }
-            guard let found = condition.match(request, known) else { continue }
-            runs[number].variables.merge(found) { _, new in new }
-            runs[number].position += 1
-            goOnUnconnected(number)
-            return
-        }
-    }
-
-    private mutating func goOnUnconnected(_ number: Int) {
-        if var connection = connections[runs[number].connection] {
-            _ = goOn(number, &connection)
-            connections[runs[number].connection] = connection
-        } else {
-            var nowhere = Connection(entry: Self.servedEntry, url: "")
-            _ = goOn(number, &nowhere)
-        }
-    }
-
     /// Nil: the dialogue does not wait for such a message.
     private mutating func take(
         _ message: VendorSighting.Message, _ number: Int, _ connection: inout Connection
@@ -382,7 +308,7 @@ public struct VendorPeer: Sendable {
     }
 
     /// What a dialogue does until it waits for a message again.
-    private mutating func goOn(_ number: Int, _ connection: inout Connection) -> [VendorSocketAction] {
+    mutating func goOn(_ number: Int, _ connection: inout Connection) -> [VendorSocketAction] {
         var run = runs[number]
         var out: [VendorSocketAction] = []
         var atMs = 0
@@ -463,7 +389,7 @@ public struct VendorPeer: Sendable {
         }
     }
 
-    private mutating func finish(
+    mutating func finish(
         _ connection: inout Connection, _ actions: [VendorSocketAction], id: Int, isUpgrade: Bool
     ) -> [VendorSocketAction] {
         let out =
@@ -485,9 +411,9 @@ public struct VendorPeer: Sendable {
         variables["request.number"] = String(requestCount)
     }
 
-    private mutating func see(_ sighting: VendorSighting) { if seen.count < Self.seenMax { seen.append(sighting) } }
+    mutating func see(_ sighting: VendorSighting) { if seen.count < Self.seenMax { seen.append(sighting) } }
 
-    private mutating func takeFault(_ url: String) -> VendorFault? {
+    mutating func takeFault(_ url: String) -> VendorFault? {
         for index in armed.indices where armed[index].url.isEmpty || url.hasPrefix(armed[index].url) {
             if armed[index].skip > 0 {
                 armed[index].skip -= 1

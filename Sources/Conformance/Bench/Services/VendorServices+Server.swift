@@ -34,7 +34,8 @@ extension VendorServices {
     static let handleKindExchange: UInt64 = 0xb4
 
     func route(
-        _ owner: vc_handle, _ path: String, _ handle: @escaping vc_server_request_fn, _ context: UnsafeMutableRawPointer?
+        _ owner: vc_handle, _ path: String, _ handle: @escaping vc_server_request_fn,
+        _ context: UnsafeMutableRawPointer?
     ) -> vc_status {
         func refuse(_ reason: String) -> vc_status {
             breach("server.route: \(reason)")
@@ -83,7 +84,9 @@ extension VendorServices {
             return tellAnswer(run, 404, Array("nobody serves \(path)".utf8))
         }
         let body = Base64.bytes(of: call["body"]?.string ?? "") ?? []
-        let headers = (call["headers"]?.array ?? []).map { ($0.array?.first?.string ?? "", $0.array?.last?.string ?? "") }
+        let headers = (call["headers"]?.array ?? []).map { field in
+            (field.array?.first?.string ?? "", field.array?.last?.string ?? "")
+        }
         lend(method: call["method"]?.string ?? "GET", path, query, headers, body, exchange) { request in
             owners.call("server.request") { route.handle(route.context, request) }
         }
@@ -196,7 +199,9 @@ private func vendorRespond(
     guard OutboundHeaders.isWhole(body), body.length <= VendorServices.answerBytesMax else {
         return refuse("a body of \(body.length) bytes, or a length without bytes")
     }
-    guard body.length == 0 || status != 204 && status != 304 else { return refuse("an answer with \(status) has no body") }
+    guard body.length == 0 || status != 204 && status != 304 else {
+        return refuse("an answer with \(status) has no body")
+    }
     if case .failure(let answer) = OutboundHeaders.copy(fields, count, "server.respond", services) {
         return answer.status
     }
@@ -205,8 +210,9 @@ private func vendorRespond(
 }
 
 private func vendorUpgrade(
-    _ exchange: vc_handle, _ owner: vc_handle, _ subprotocol: UnsafePointer<CChar>, _ events: UnsafePointer<vc_ws_events>,
-    _ context: UnsafeMutableRawPointer?, _ socket: UnsafeMutablePointer<vc_handle>
+    _ exchange: vc_handle, _ owner: vc_handle, _ subprotocol: UnsafePointer<CChar>,
+    _ events: UnsafePointer<vc_ws_events>, _ context: UnsafeMutableRawPointer?,
+    _ socket: UnsafeMutablePointer<vc_handle>
 ) -> vc_status {
     guard let services = VendorServices.current else { return vc_status(VC_E_CLOSED) }
     guard !isNullPointer(socket), let events = copyGrowable(events) else {
