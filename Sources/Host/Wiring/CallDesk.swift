@@ -44,7 +44,8 @@ final class CallDesk: Sendable {
 
     init(
         loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, clips: any ClipLibrary,
-        openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
+        openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile], configuration: Configuration,
+        events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
