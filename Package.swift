@@ -79,6 +79,7 @@ func logic(_ name: String, of plugin: String) -> Target {
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"], hasScripts: true),
+    plugin("TelephonyOpenSIPS", .swift, logic: "BackToBack", hasScripts: true),
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
@@ -148,6 +149,7 @@ let package = Package(
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        logic("BackToBack", of: "TelephonyOpenSIPS"),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
