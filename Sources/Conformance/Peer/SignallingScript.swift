@@ -142,7 +142,7 @@ public struct SignallingScript: Sendable, Equatable {
             guard let text = try object.text("sendText"), !text.isEmpty else {
                 throw object.error("sendText", "expected a text")
             }
-            try object.check(variables: ScriptVariables.names(text), known: known, "sendText")
+            try object.check(variables: ScriptVariables.names(in: text), known: known, "sendText")
             step = .sendText(text, afterMs: try object.integer("afterMs", in: 0...60_000) ?? 0)
         case "expect":
             guard var inner = try object.object("expect") else { throw object.error("expect", "is missing") }
