@@ -229,8 +229,8 @@ class OpenSIPS:
         if not self.running:
             return
         self.running = False
-        with contextlib.suppress(OSError):
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", self.port))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bell:
+            bell.sendto(b"", ("127.0.0.1", self.port))
         self._thread.join(2)
         for each in [self.management, *self.workers]:
             each.close()
@@ -247,16 +247,22 @@ class OpenSIPS:
             if not self._news.wait_for(lambda: self._live(), seconds):
                 raise AssertionError(f"nobody subscribed within {seconds} s; commands: {self.commands[-8:]}")
 
-    def call(self, user="desk", headers="", body=None, types="0 8 101", display='"Caller" '):
-        """INVITE. `headers` are raw lines; `body` replaces the description."""
+    def call(self, user="desk", headers="", body=None, types="0 8 101", display='"Caller" ', cancel=None):
+        """INVITE. `headers` are raw lines; `body` replaces the description; `cancel`: CANCEL comes "after" it at once, or its
+        event "before", because another worker was faster."""
         entity = Entity(self, self._key(), True, self.flags, types)
         entity.user, entity.display, entity.extra = user, display, headers
         with self._lock:
             self.entities[entity.key] = entity
             self.every.append(entity)
         entity.open.add("INVITE")
-        self.raise_event(entity, "NEW", "INVITE", entity.sdp() if body is None else body, extra=headers,
-                         content_type="application/sdp")
+        with self._lock:
+            if cancel == "before":
+                entity.cancel()
+            self.raise_event(entity, "NEW", "INVITE", entity.sdp() if body is None else body, extra=headers,
+                             content_type="application/sdp")
+            if cancel == "after":
+                entity.cancel()
         return entity
 
     def answered(self, *arguments, **named):

@@ -1,0 +1,243 @@
+"""OpenSIPS in front of the host, both ways: back to back (MI and events), and as a proxy to the SIP server on its port."""
+
+import pathlib
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import unittest
+
+import sound
+from host import INSTANT, PLUGINS, Host, free_port
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Peers"))
+from opensips_peer import OpenSIPS  # noqa: E402
+
+# InstantTTS hums a tone of this pitch for as long as a person would need for the text, 15 characters a second.
+HUM_HZ = 220
+GREETING = "Good morning, what can I do for you?"
+LONG = "This is a long sentence that goes on for a while so that there is time to interrupt it. " * 3
+NEEDED = ("InstantSTT", "InstantLLM", "InstantTTS", "LLMRules", "TelephonyOpenSIPS", "TelephonySIP", "VADEnergy", "VADSilero")
+BEHIND_OPENSIPS = INSTANT[:INSTANT.index("[telephony.sip]")] + """
+[telephony.opensips]
+plugin = TelephonyOpenSIPS
+mi_port = {mi}
+renew_s = 1
+{telephony}
+"""
+
+
+PLUGINS_NEEDED = pathlib.Path(tempfile.mkdtemp(prefix="opensips-plugins-"))
+
+
+def setUpModule():
+    """Only what is used, since every test loads it."""
+    for name in (*(f"{plugin}.so" for plugin in NEEDED), ".shipped.json"):
+        shutil.copy2(PLUGINS / name, PLUGINS_NEEDED)
+
+
+def tearDownModule():
+    shutil.rmtree(PLUGINS_NEEDED, ignore_errors=True)
+
+
+class BackToBack(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="opensips-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.peer = OpenSIPS()
+        self.addCleanup(lambda: self.assertEqual(self.peer.faults, []))
+        self.addCleanup(self.peer.__exit__)
+
+    def host(self, **values):
+        return Host(template=values.pop("template", BEHIND_OPENSIPS), plugins=PLUGINS_NEEDED, mi=self.peer.port, **values)
+
+    def test_a_call_is_answered_and_the_greeting_heard_and_a_bye_ends_it(self):
+        """Events come from three ports. A BYE is OpenSIPS' own to answer: nothing is said of the session after it."""
+        self.peer.start()
+        with self.host(greeting=GREETING) as host:
+            self.peer.wait_for_subscription()
+            # Latin-1, as an old telephone system writes a name: no UTF-8.
+            call = self.peer.answered("desk", display='"J\xfcrgen" ', headers="Subject: caf\xe9\r\n")
+            host.wait_for("agent", heard=GREETING)
+            call.bye()
+            ended = host.wait_for("ended")
+            time.sleep(0.2)
+            after = [command for command in self.peer.commands if command[1].get("key") == call.key][1:]
+        self.assertEqual((ended["end"], after), ("farEnd.caller", []))
+        heard = call.heard()
+        first, last = sound.spans(heard)[0]
+        self.assertGreater(sound.share_of_pitch(heard[first + 800:last - 800], HUM_HZ), 0.9, "the agent's tone")
+        self.assertAlmostEqual((last - first) / 8000, len(GREETING) / 15, delta=0.4)
+
+    def test_an_interruption_silences_the_agent(self):
+        self.peer.start()
+        words = sound.voice(1.5)
+        with self.host(greeting=LONG) as host:
+            self.peer.wait_for_subscription()
+            call = self.peer.answered()
+            time.sleep(1.5)
+            call.say(sound.mu_law(words))
+            host.wait_for("bargeIn")
+            call.bye()
+            ended = host.wait_for("ended")
+        self.assertEqual((ended["end"], ended["bargeIns"]), ("farEnd.caller", 1))
+        # The greeting is 18 s long, and the first stretch of the tone is what was heard of it.
+        first, last = sound.spans(call.heard())[0]
+        self.assertLess((last - first) / 8000, 1.5 + len(words) / 8000 + 1)
+
+    def test_hold_a_new_offer_digits_and_an_update(self):
+        self.peer.start()
+        with self.host(greeting=LONG, profile="no_input_ms = 60000") as host:
+            self.peer.wait_for_subscription()
+            call = self.peer.answered()
+            time.sleep(0.7)
+            self.assertIn("a=recvonly", call.reinvite("sendonly"))
+            time.sleep(0.3)
+            held = call.heard_bytes()
+            time.sleep(0.7)
+            # A held caller hears nothing of the agent.
+            during = call.heard()[held:]
+            self.assertLess(max(sound.levels(during), default=0), sound.LOUD)
+            self.assertIn("a=sendrecv", call.reinvite("sendrecv"))
+            resumed = call.heard_bytes()
+            time.sleep(0.7)
+            self.assertGreater(max(sound.levels(call.heard()[resumed:]), default=0), sound.LOUD)
+            call.press("7")
+            call.press("#")
+            call.reinvite("sendrecv", method="UPDATE")
+            call.request("OPTIONS")
+            call.wait_for("OPTIONS", 200)
+            call.bye()
+            ended = host.wait_for("ended")
+        self.assertEqual((ended["end"], ended["digits"]), ("farEnd.caller", "7#"))
+
+    def test_opensips_is_started_after_the_host_and_loses_datagrams(self):
+        with self.host(greeting=GREETING) as host:
+            time.sleep(1.2)
+            self.peer.start()
+            self.peer.wait_for_subscription()
+            # The first 200 is lost on its way, the answer to the second on its way back.
+            self.peer.lose_commands = 1
+            call = self.peer.call()
+            reply = call.wait_for("INVITE", 200)
+            call.ack()
+            call.connect(reply["body"])
+            host.wait_for("agent", heard=GREETING)
+            self.peer.lose_answers = 1
+            call.press("1")
+            call.bye()
+            self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
+
+    def test_a_restart_of_opensips_ends_its_calls_and_new_ones_come_in(self):
+        """Nobody tells of the sessions that are gone: they are asked after."""
+        self.peer.start()
+        with self.host(greeting=LONG, telephony="check_s = 1") as host:
+            self.peer.wait_for_subscription()
+            self.peer.answered()
+            self.peer.restart()
+            self.assertEqual(host.wait_for("ended")["end"], "farEnd.network")
+            self.peer.wait_for_subscription()
+            call = self.peer.answered()
+            call.bye()
+            self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
+
+    def test_a_cancel_gets_487_and_one_that_crosses_the_answer_a_bye(self):
+        """OpenSIPS answers the CANCEL, and the INVITE never: without our 487 the caller's phone goes on."""
+        self.peer.start()
+        with self.host() as host:
+            self.peer.wait_for_subscription()
+            for order in ("after", "before"):
+                reply = self.peer.call(cancel=order).wait_for("INVITE")
+                self.assertEqual((reply["code"], reply["reason"]), (487, "Request Terminated"), order)
+            # The 200 is lost, the CANCEL comes, and the repeated 200 answers the call: only a BYE ends it now.
+            self.peer.lose_commands = 1
+            crossed = self.peer.call()
+            host.wait_for("incoming")
+            time.sleep(0.1)
+            crossed.cancel()
+            crossed.wait_for("INVITE", 200)
+            self.assertTrue(crossed.ended_by_us.wait(5), "no BYE for a call whose CANCEL crossed our 200")
+            self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
+
+    def test_a_transfer_is_a_refer_and_its_notify_ends_the_call(self):
+        knowledge = self.folder / "desk.knowledge"
+        knowledge.write_text("[knowledge]\nlanguage = en\n\n[intent person]\nask = a person\n"
+                             "say = I will put you through.\ndo = transfer sip:desk@example.com\n")
+        template = (BEHIND_OPENSIPS.replace("plugin = InstantLLM", f"plugin = LLMRules\nknowledge = {knowledge}")
+                    .replace("plugin = InstantSTT", "plugin = InstantSTT\ntext = A person."))
+        self.peer.start()
+        with self.host(template=template) as host:
+            self.peer.wait_for_subscription()
+            call = self.peer.answered()
+            time.sleep(0.5)
+            call.say(sound.mu_law(sound.voice(0.8)))
+            refer = call.wait_for_request("REFER", 15)
+            self.assertIn("Refer-To: <sip:desk@example.com>\r\n", refer["headers"])
+            self.assertEqual(refer["body"], "")
+            call.answer_request("REFER", 202, "Accepted")
+            call.notify("SIP/2.0 100 Trying", "active;expires=60")
+            call.notify("SIP/2.0 200 OK", "terminated;reason=noresource")
+            self.assertTrue(call.ended_by_us.wait(5), "the call goes on after its transfer")
+            self.assertIn("transferred", host.wait_for("ended")["end"])
+
+    def test_events_of_other_generations_and_nonsense_are_harmless(self):
+        self.peer.start()
+        with self.host() as host:
+            self.peer.wait_for_subscription()
+            for data in [b"OAVC_CALL_EVENT:CALL_START:1:sip:a@b:sip:c@d", b"E_CALL_SETUP:1:v=0", b"Event=E_CALL_SETUP\ncall_id=1",
+                         b'{"event":"call_start","call_id":"1"}', b"\xff\xfe", b"{", b"400 Parse_error"]:
+                self.peer.send_raw(data)
+            call = self.peer.answered()
+            call.bye()
+            self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
+        # Nothing was said of what was no call.
+        self.assertEqual({command for command, _ in self.peer.commands}, {"event_subscribe", "ua_session_reply"})
+
+
+class Proxied(unittest.TestCase):
+    """The deployments in containers: OpenSIPS relays the INVITE to a SIP server on its port, which is TelephonySIP."""
+
+    def test_a_call_through_the_proxy_as_those_deployments_have_it(self):
+        with Host(greeting=GREETING, telephony="transports = udp", plugins=PLUGINS_NEEDED) as host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as proxy:
+            proxy.bind(("127.0.0.1", 0))
+            proxy.settimeout(5)
+            port, rtp = proxy.getsockname()[1], free_port()
+            body = (f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {rtp} RTP/AVP 0 8 101\r\n"
+                    "a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n")
+
+            def send(method, branch, cseq, to="<sip:desk@ai-voice-backend:8089>", uri="sip:desk@ai-voice-backend:8089", extra="", body=""):
+                route = f"Record-Route: <sip:127.0.0.1:{port};lr>\r\n" if method == "INVITE" else ""
+                proxy.sendto((f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{branch}.0\r\n"
+                              f"Via: SIP/2.0/UDP 192.0.2.1:5062;branch=z9hG4bK{branch}\r\nMax-Forwards: 9\r\n{route}"
+                              f"From: \"Caller\" <sip:alice@192.0.2.1>;tag=a1\r\nTo: {to}\r\nCall-ID: proxied-1\r\nCSeq: {cseq} {method}\r\n"
+                              f"Contact: <sip:alice@127.0.0.1:{port}>\r\n{extra}Content-Length: {len(body)}\r\n\r\n{body}").encode(),
+                             ("127.0.0.1", host.sip))
+
+            def answer():
+                while True:
+                    text = proxy.recv(65535).decode()
+                    if not text.startswith("SIP/2.0 1"):
+                        return text
+
+            send("OPTIONS", "o", 1)
+            self.assertTrue(answer().startswith("SIP/2.0 200"))
+            send("INVITE", "i", 2, extra="X-AI-Processing: enabled\r\nX-Call-ID: proxied-1\r\nContent-Type: application/sdp\r\n", body=body)
+            ok = answer()
+            self.assertTrue(ok.startswith("SIP/2.0 200"), ok)
+            # What the connector before forgot: the route back through the proxy, and both Vias in their order.
+            self.assertIn(f"Record-Route: <sip:127.0.0.1:{port};lr>", ok)
+            self.assertEqual(len(re.findall(r"^(?:Via|v):", ok, re.M)), 2)
+            to = re.search(r"^To: (.*)\r$", ok, re.M)[1]
+            contact = re.search(r"^(?:Contact|m): <([^>]+)>", ok, re.M)[1]
+            self.assertIn(f":{host.sip}", contact)
+            send("ACK", "k", 2, to=to, uri=contact)
+            host.wait_for("agent", heard=GREETING)
+            send("BYE", "b", 3, to=to, uri=contact)
+            self.assertTrue(answer().startswith("SIP/2.0 200"))
+            self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
+
+
+if __name__ == "__main__":
+    unittest.main()
