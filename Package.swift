@@ -153,7 +153,7 @@ let package = Package(
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"),
+        tests("JSON"), tests("Host"), tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(

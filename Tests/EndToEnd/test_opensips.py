@@ -1,9 +1,11 @@
 """OpenSIPS in front of the host, both ways: back to back (MI and events), and as a proxy to the SIP server on its port."""
 
+import os
 import pathlib
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,6 +13,7 @@ import unittest
 
 import sound
 from host import INSTANT, PLUGINS, Host, free_port
+from phones import Baresip, Sipp
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Peers"))
 from opensips_peer import OpenSIPS  # noqa: E402
@@ -194,6 +197,105 @@ class BackToBack(unittest.TestCase):
             self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
         # Nothing was said of what was no call.
         self.assertEqual({command for command, _ in self.peer.commands}, {"event_subscribe", "ua_session_reply"})
+
+
+# The binary of OpenSIPS 3.4 or later and the folder of its modules. It is not in Debian 12.
+REAL = os.environ.get("VCHOST_OPENSIPS", shutil.which("opensips") or "")
+MODULES = os.environ.get("VCHOST_OPENSIPS_MODULES", "/usr/lib/x86_64-linux-gnu/opensips/modules/")
+
+
+@unittest.skipUnless(REAL, "there is no opensips here; VCHOST_OPENSIPS and VCHOST_OPENSIPS_MODULES name one that was built")
+class RealOpenSIPS(unittest.TestCase):
+    """The same with a real one between a softphone and the host."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="opensips-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.sip, self.mi, self.process = free_port(), free_port(), None
+        text = (pathlib.Path(__file__).parent / "opensips.cfg").read_text()
+        (self.folder / "opensips.cfg").write_text(text.format(sip=self.sip, mi=self.mi, modules=MODULES))
+        self.log = open(self.folder / "opensips.log", "w")
+        self.addCleanup(self.log.close)
+        self.addCleanup(self.stop)
+
+    def start(self):
+        self.process = subprocess.Popen([REAL, "-F", "-f", self.folder / "opensips.cfg", "-w", self.folder, "-P", self.folder / "pid"],
+                                        stdout=self.log, stderr=self.log, cwd=self.folder)
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(15)
+        self.process = None
+
+    def host(self, **values):
+        return Host(template=BEHIND_OPENSIPS, plugins=PLUGINS_NEEDED, mi=self.mi, **values)
+
+    def subscribed(self, seconds=15):
+        """Asked on the management interface itself."""
+        deadline = time.monotonic() + seconds
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(0.2)
+            while True:
+                client.sendto(b'{"jsonrpc":"2.0","id":"s","method":"subscribers_list","params":["E_UA_SESSION"]}', ("127.0.0.1", self.mi))
+                try:
+                    if b'"socket"' in client.recv(65535):
+                        return
+                except OSError:
+                    pass
+                self.assertLess(time.monotonic(), deadline, (self.folder / "opensips.log").read_text()[-3000:])
+                time.sleep(0.1)
+
+    def test_a_conversation_with_a_softphone_hold_digits_and_a_restart(self):
+        with self.host(greeting=GREETING, profile="no_input_ms = 60000", telephony="check_s = 1") as host:
+            # It is started after the host.
+            self.start()
+            self.subscribed()
+            with Baresip(sound.silence(1)) as phone:
+                phone.dial(self)
+                host.wait_for("agent", heard=GREETING)
+                phone.press("159#")
+                phone.press("xX")
+                time.sleep(0.3)
+                phone.hang_up()
+                ended = host.wait_for("ended")
+                self.assertEqual((ended["end"], ended["digits"]), ("farEnd.caller", "159#"))
+                first, last = sound.spans(phone.heard())[0]
+                self.assertGreater(sound.share_of_pitch(phone.heard()[first + 800:last - 800], HUM_HZ), 0.9)
+            with Baresip(sound.silence(1)) as phone:
+                phone.dial(self)
+                host.wait_for("incoming")
+                self.stop()
+                self.start()
+                self.assertEqual(host.wait_for("ended", seconds=20)["end"], "farEnd.network")
+            self.subscribed()
+            counts = Sipp("talk", self.sip, calls=20, rate=10, talk_ms=500).finish()
+            self.assertEqual((counts["SuccessfulCall(C)"], counts["FailedCall(C)"]), (20, 0))
+
+    def test_the_agent_hangs_up_and_a_cancel_is_answered_with_487(self):
+        self.start()
+        with self.host(profile="no_input_ms = 500\nno_input_max = 0") as host:
+            self.subscribed()
+            with Baresip(sound.silence(1)) as phone:
+                phone.dial(self)
+                self.assertIn("host.", host.wait_for("ended", seconds=20)["end"])
+                phone.wait_for("CALL_CLOSED")
+            # INVITE and CANCEL in one breath.
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+                caller.bind(("127.0.0.1", 0))
+                caller.settimeout(5)
+                port = caller.getsockname()[1]
+                body = f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+                for method, content in (("INVITE", body), ("CANCEL", "")):
+                    kind = "Content-Type: application/sdp\r\n" if content else ""
+                    caller.sendto((f"{method} sip:desk@127.0.0.1:{self.sip} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKc1\r\n"
+                                   f"Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=a\r\nTo: <sip:desk@127.0.0.1:{self.sip}>\r\n"
+                                   f"Call-ID: cancel-1\r\nCSeq: 1 {method}\r\nContact: <sip:a@127.0.0.1:{port}>\r\n{kind}"
+                                   f"Content-Length: {len(content)}\r\n\r\n{content}").encode(), ("127.0.0.1", self.sip))
+                seen = []
+                while not any(re.match("SIP/2.0 (487|2..)", text) and "INVITE" in text for text in seen):
+                    seen.append(caller.recv(65535).decode())
+                self.assertTrue(seen[-1].startswith("SIP/2.0 487"), [text.split("\r\n")[0] for text in seen])
 
 
 class Proxied(unittest.TestCase):
