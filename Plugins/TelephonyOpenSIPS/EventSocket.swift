@@ -16,11 +16,13 @@ struct Addresses: Sendable {
     let sources: [String]
 
     func check() throws(PluginError) {
-        for (key, text) in [("event_ip", eventIP), ("event_advertised_ip", advertisedIP)] + sources.map({ ("event_sources", $0) })
-        where !text.isEmpty && Self.ipv4(text) == nil {
+        let texts =
+            [("event_ip", eventIP), ("event_advertised_ip", advertisedIP)] + sources.map { ("event_sources", $0) }
+        for (key, text) in texts where !text.isEmpty && Self.ipv4(text) == nil {
             throw PluginError(
                 .configuration,
-                "\(key) is \"\(text)\", which is no IPv4 address; write 127.0.0.1 or 192.0.2.7: OpenSIPS' events know no others")
+                "\(key) is \"\(text)\", which is no IPv4 address; write 127.0.0.1 or 192.0.2.7: OpenSIPS' events know "
+                    + "no others")
         }
         guard !managementHost.isEmpty else {
             throw PluginError(.configuration, "mi_ip is empty; write the address of OpenSIPS' mi_datagram socket")
@@ -45,7 +47,9 @@ struct Addresses: Sendable {
         hints.ai_family = AF_INET
         hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(managementHost, nil, &hints, &list) == 0, let first = list?.pointee.ai_addr else { return nil }
+        guard getaddrinfo(managementHost, nil, &hints, &list) == 0, let first = list?.pointee.ai_addr else {
+            return nil
+        }
         defer { freeaddrinfo(list) }
         found.sin_addr = UnsafeRawPointer(first).assumingMemoryBound(to: sockaddr_in.self).pointee.sin_addr
         return found

@@ -43,7 +43,7 @@ final class SwitchboardThread: @unchecked Sendable {
             uniqueKeysWithValues: Counter.allCases.map { ($0, metrics.counter($0.rawValue, $0.help)) })
         callsGauge = metrics.gauge("opensips_calls", "Calls that exist now")
         subscribedGauge = metrics.gauge("opensips_subscribed", "1 while OpenSIPS reports its calls to us")
-        repetitionsCounter = metrics.counter("opensips_mi_repetitions_total", "Commands said again for want of an answer")
+        repetitionsCounter = metrics.counter("opensips_mi_repetitions_total", "Commands said again, unanswered")
         droppedCounter = metrics.counter("opensips_events_dropped_total", "Events lost because the host gave no credit")
     }
 

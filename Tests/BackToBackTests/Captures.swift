@@ -51,6 +51,7 @@ enum Capture {
         guard let file = fopen(folder + "Golden/" + name, "r") else { preconditionFailure("Golden/\(name) is missing") }
         defer { fclose(file) }
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        return Array(buffer[..<fread(&buffer, 1, buffer.count, file)])
+        // Without the line end, which is the file's and not the datagram's.
+        return Array(buffer[..<(fread(&buffer, 1, buffer.count, file) - 1)])
     }
 }

@@ -32,6 +32,17 @@ renew_s = 1
 """
 
 
+
+
+def putting_through(folder, target):
+    """A template whose agent transfers every caller who says something."""
+    knowledge = folder / "desk.knowledge"
+    knowledge.write_text("[knowledge]\nlanguage = en\n\n[intent person]\nask = a person\n"
+                         f"say = I will put you through.\ndo = transfer {target}\n")
+    return (BEHIND_OPENSIPS.replace("plugin = InstantLLM", f"plugin = LLMRules\nknowledge = {knowledge}")
+            .replace("plugin = InstantSTT", "plugin = InstantSTT\ntext = A person."))
+
+
 PLUGINS_NEEDED = pathlib.Path(tempfile.mkdtemp(prefix="opensips-plugins-"))
 
 
@@ -165,13 +176,8 @@ class BackToBack(unittest.TestCase):
             self.assertEqual(host.wait_for("ended")["end"], "farEnd.caller")
 
     def test_a_transfer_is_a_refer_and_its_notify_ends_the_call(self):
-        knowledge = self.folder / "desk.knowledge"
-        knowledge.write_text("[knowledge]\nlanguage = en\n\n[intent person]\nask = a person\n"
-                             "say = I will put you through.\ndo = transfer sip:desk@example.com\n")
-        template = (BEHIND_OPENSIPS.replace("plugin = InstantLLM", f"plugin = LLMRules\nknowledge = {knowledge}")
-                    .replace("plugin = InstantSTT", "plugin = InstantSTT\ntext = A person."))
         self.peer.start()
-        with self.host(template=template) as host:
+        with self.host(template=putting_through(self.folder, "sip:desk@example.com")) as host:
             self.peer.wait_for_subscription()
             call = self.peer.answered()
             time.sleep(0.5)
@@ -228,8 +234,8 @@ class RealOpenSIPS(unittest.TestCase):
             self.process.wait(15)
         self.process = None
 
-    def host(self, **values):
-        return Host(template=BEHIND_OPENSIPS, plugins=PLUGINS_NEEDED, mi=self.mi, **values)
+    def host(self, template=BEHIND_OPENSIPS, **values):
+        return Host(template=template, plugins=PLUGINS_NEEDED, mi=self.mi, **values)
 
     def subscribed(self, seconds=15):
         """Asked on the management interface itself."""
@@ -269,12 +275,22 @@ class RealOpenSIPS(unittest.TestCase):
                 self.start()
                 self.assertEqual(host.wait_for("ended", seconds=20)["end"], "farEnd.network")
             self.subscribed()
-            counts = Sipp("talk", self.sip, calls=20, rate=10, talk_ms=500).finish()
+            counts = Sipp("talk", self.sip, calls=20, rate=10, media=sound.voice(0.5), talk_ms=500).finish()
             self.assertEqual((counts["SuccessfulCall(C)"], counts["FailedCall(C)"]), (20, 0))
+
+    def test_a_transfer_goes_to_the_softphone_and_its_notify_comes_back(self):
+        self.start()
+        # To the same host again, as another call.
+        with self.host(template=putting_through(self.folder, f"sip:desk@127.0.0.1:{self.sip}")) as host:
+            self.subscribed()
+            with Baresip(sound.joined(sound.silence(1), sound.voice(0.8))) as phone:
+                phone.dial(self)
+                ended = host.wait_for("ended", seconds=20)
+                self.assertIn("transferred", ended["end"])
 
     def test_the_agent_hangs_up_and_a_cancel_is_answered_with_487(self):
         self.start()
-        with self.host(profile="no_input_ms = 500\nno_input_max = 0") as host:
+        with self.host(profile="no_input_ms = 1000") as host:
             self.subscribed()
             with Baresip(sound.silence(1)) as phone:
                 phone.dial(self)

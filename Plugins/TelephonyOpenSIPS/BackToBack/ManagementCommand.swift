@@ -24,7 +24,8 @@ public struct ManagementCommand: Sendable, Equatable {
     static func subscribe(to socket: String, expiryS: Int) -> Self {
         Self(
             method: "event_subscribe",
-            params: .array([.string(SessionEvent.name), .string(socket), .integer(Int64(expiryS))]), isRepeatable: false,
+            params: .array([.string(SessionEvent.name), .string(socket), .integer(Int64(expiryS))]),
+            isRepeatable: false,
             // The subscription asks again by itself.
             patienceNs: 1_000_000_000)
     }
@@ -47,7 +48,9 @@ public struct ManagementCommand: Sendable, Equatable {
     ) -> Self {
         var params: [String: JSONValue] = ["key": .string(key), "method": .string(method)]
         add(body: body, headers: headers, to: &params)
-        if let contentType, params["body"] != nil { params["content_type"] = .string("Content-Type: \(contentType)\r\n") }
+        if let contentType, params["body"] != nil {
+            params["content_type"] = .string("Content-Type: \(contentType)\r\n")
+        }
         return Self(method: "ua_session_update", params: .object(params), isRepeatable: false)
     }
 

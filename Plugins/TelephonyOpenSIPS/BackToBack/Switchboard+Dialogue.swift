@@ -197,6 +197,7 @@ extension Switchboard {
         case .digit(let digit): "the digit \(digit)"
         case .refer(let target): "the transfer to \(target)"
         }
-        emit(.refused(PluginError(.vendor, "\(what) was not done: \(words)", vendor: "OpenSIPS")), calls[number]?.session)
+        let error = PluginError(.vendor, "\(what) was not done: \(words)", vendor: "OpenSIPS")
+        emit(.refused(error), calls[number]?.session)
     }
 }

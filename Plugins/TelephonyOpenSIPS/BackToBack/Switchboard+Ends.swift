@@ -140,14 +140,17 @@ extension Switchboard {
 
     mutating func transfer(_ number: Int?, _ target: String, _ session: UInt64, _ nowNs: UInt64) {
         guard let number, let call = calls[number], call.phase == .up else {
-            return emit(.transferred(succeeded: false, code: 0, reason: "The call is not up"), number.map { _ in session })
+            // After its HANGUP nothing is said of a call.
+            if number != nil { emit(.transferred(succeeded: false, code: 0, reason: "The call is not up"), session) }
+            return
         }
         guard !call.isTransferring else {
             return emit(.refused(PluginError(.state, "a transfer is under way already")), session)
         }
         let lower = target.lowercased()
         // A number alone is one of the peer's: it knows its own dial plan.
-        let uri = ["sip:", "sips:", "tel:"].contains { lower.hasPrefix($0) } ? target : "sip:\(target)@\(call.remote.host)"
+        let isAddress = ["sip:", "sips:", "tel:"].contains { lower.hasPrefix($0) }
+        let uri = isAddress ? target : "sip:\(target)@\(call.remote.host)"
         calls[number]!.isTransferring = true
         calls[number]!.transferIsAccepted = false
         calls[number]!.transferDeadlineNs = nowNs + Self.transferDeadlineNs

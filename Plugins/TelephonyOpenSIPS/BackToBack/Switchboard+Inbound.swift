@@ -36,8 +36,8 @@ extension Switchboard {
                 hasWarnedOfFlags = true
                 log(
                     .warning,
-                    "a call came without headers or body and is refused: give ua_session_server_init the flags h and b, "
-                        + "\"drbh\"")
+                    "a call came without headers or body and is refused: give ua_session_server_init the flags h and "
+                        + "b, \"drbh\"")
             }
             return refuse(event.key, 500, 0, nowNs)
         }

@@ -20,7 +20,8 @@ extension Switchboard {
             checkNs: nowNs + UInt64(settings.checkS) * 1_000_000_000)
         call.remote = MessageAddress(parsing: "<\(to)>")
         let from = wanted.from.isEmpty ? settings.outboundUser : wanted.from
-        call.local = MessageAddress(parsing: "<\(address(of: from) ?? "sip:\(settings.outboundUser)@\(call.remote.host)")>")
+        let own = address(of: from) ?? "sip:\(settings.outboundUser)@\(call.remote.host)"
+        call.local = MessageAddress(parsing: "<\(own)>")
         call.deadlineNs =
             nowNs + (wanted.ringTimeoutMs > 0 ? UInt64(wanted.ringTimeoutMs) * 1_000_000 : Self.ringDeadlineNs)
         // Kept until the description is there.

@@ -23,8 +23,8 @@ public struct Switchboard: Sendable {
     static let unconfirmedState: Int64 = 4
     static let secondLookNs: UInt64 = 2_000_000_000
     static let transferDeadlineNs: UInt64 = 60_000_000_000
-    /// OpenSIPS gives up its own requests after `fr_inv_timeout`, 3 s as CE has it, and says so; this is for a reply that
-    /// is lost.
+    /// OpenSIPS gives up its own requests after `fr_inv_timeout`, 3 s as CE has it, and says so; this is for a reply
+    /// that is lost.
     static let requestDeadlineNs: UInt64 = 10_000_000_000
     /// Events whose key is not known yet, because the answer with the key is on its way behind them.
     static let earlyEventsMax = 64
@@ -85,7 +85,9 @@ public struct Switchboard: Sendable {
     }
 
     /// The host ordered something of a session.
-    public mutating func order(_ order: TelephonyOrder, session: UInt64, call: TelephonyCall, nowNs: UInt64) -> [Action] {
+    public mutating func order(
+        _ order: TelephonyOrder, session: UInt64, call: TelephonyCall, nowNs: UInt64
+    ) -> [Action] {
         let number = bySession[session]
         switch order {
         case .open:
@@ -187,13 +189,13 @@ public struct Switchboard: Sendable {
         case .refused(let code, let message):
             log(
                 .warning,
-                "OpenSIPS at \(settings.management) refuses the subscription with \(code) \(message): load its modules "
-                    + "event_datagram and b2b_entities; it is asked again and again")
+                "OpenSIPS at \(settings.management) refuses the subscription with \(code) \(message): load its "
+                    + "modules event_datagram and b2b_entities; it is asked again and again")
         default:
             log(
                 .warning,
-                "OpenSIPS does not answer at \(settings.management), so no calls come in: start it, or correct mi_ip and "
-                    + "mi_port; it is asked again and again")
+                "OpenSIPS does not answer at \(settings.management), so no calls come in: start it, or correct mi_ip "
+                    + "and mi_port; it is asked again and again")
         }
     }
 

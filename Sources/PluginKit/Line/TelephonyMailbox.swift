@@ -1,7 +1,9 @@
 // What the host asks of a telephony plugin, on its way to the plugin's thread.
 //
 // A descriptor wakes the thread, because it waits in `poll` for its sockets anyway; a condition variable would need a
-// second thread. It is one end of a socket pair, since `eventfd` is no part of the module Glibc. What may be refused is refused when too much waits: 32 orders of one session, 256 refusals. `close`,
+// second thread. It is one end of a socket pair, since `eventfd` is no part of the module Glibc.
+//
+// What may be refused is refused when too much waits: 32 orders of one session, 256 refusals. `close`,
 // `destroy` and `hangup` are never refused; a session has one of the first two, and a host that repeats the third
 // fills its own 32 places.
 
