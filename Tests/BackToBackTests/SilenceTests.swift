@@ -108,8 +108,9 @@ struct SilenceTests {
         var asked = Line { $0.checkS = 100 }
         asked.up()
         asked.answers = false
-        for _ in 0..<2 {
-            asked.pass(33)
+        for seconds in [33, 2.2] {
+            #expect(asked.events == [])
+            asked.pass(seconds)
             let check = asked.commands.last { $0.method == "ua_session_list" }!
             asked.answer(check.id, #"{"state":4}"#)
         }

@@ -12,7 +12,7 @@ struct TelephonyKitTests {
     private let session: TelephonySession
 
     init() throws {
-        _ = handPlugin.get()
+        _ = try handPlugin.get()
         var request = vc_open()
         request.session = object.handle
         mailbox = try TelephonyMailbox()
