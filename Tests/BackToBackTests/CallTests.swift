@@ -131,6 +131,23 @@ struct CallTests {
         #expect(line.codes == [500, 415] && line.announced == [])
     }
 
+    @Test("With the flag a an INVITE without a description gets our offer, and its answer is in the ACK")
+    func lateOffer() {
+        for (answer, end) in [
+            (MediaAnswer.text(""), TelephonyEvent.answered),
+            (.nonsense, .hangup(.failed, code: 488, reason: "No usable answer to our offer")),
+        ] {
+            var line = Line { $0.reportsACK = true }
+            line.receive(Capture.event("NEW", "INVITE"))
+            line.order(.open)
+            line.order(.answer)
+            #expect(line.questions == [.offer] && line.last.params["body"] == "v=0\r\nours\r\n")
+            line.mediaAnswer = answer
+            line.receive(Capture.event("UPDATED", "ACK", body: Capture.sdp))
+            #expect(line.questions == [.offer, .accept(Capture.sdp)] && line.events == [.ready, end])
+        }
+    }
+
     @Test("The same INVITE twice is one call")
     func twice() {
         var line = Line()

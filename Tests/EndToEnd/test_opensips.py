@@ -212,6 +212,8 @@ class Losses(unittest.TestCase):
             call.notify("SIP/2.0 200 OK", "terminated;reason=noresource")
             self.assertTrue(call.ended_by_us.wait(5), "the call goes on after its transfer")
             self.assertIn("transferred", host.wait_for("ended")["end"])
+        # A host that ends takes its subscription with it.
+        wait_until(lambda: self.peer.commands[-1] == ("event_subscribe", {**self.peer.commands[-1][1], "expire": 0}), 5, "no farewell")
 
 
 # The binary of OpenSIPS 3.4 or later and the folder of its modules. It is not in Debian 12.

@@ -41,6 +41,8 @@ struct Call: Sendable {
         case callAnswered
         case hold(Bool)
         case holdAnswered
+        /// The peer's answer in its ACK, to an offer of ours in a 200.
+        case lateAnswer
     }
 
     /// Requests that wait: 32 digits, and a little.
@@ -72,6 +74,8 @@ struct Call: Sendable {
     var isTransferring = false
     var transferIsAccepted = false
     var transferDeadlineNs: UInt64?
+    /// Our offer is out in a 200, and the peer's answer comes in the ACK (RFC 3261, 13.2.1).
+    var awaitsAnswer = false
     /// ACK came before the answer to our command.
     var sawACK = false
 

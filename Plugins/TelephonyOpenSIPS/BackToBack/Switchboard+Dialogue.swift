@@ -34,7 +34,10 @@ extension Switchboard {
         if event.method == "ACK" {
             calls[number]!.sawACK = true
             calls[number]!.confirmedByNs = nil
-            return confirmed(number)
+            guard calls[number]!.awaitsAnswer else { return confirmed(number) }
+            calls[number]!.awaitsAnswer = false
+            calls[number]!.offer = event.body ?? ""
+            return describe(.accept(calls[number]!.offer), for: .lateAnswer, number)
         }
         // Whoever sends a request in the dialogue has our answer; events may be faster than the answer to a command.
         confirmed(number)
@@ -78,7 +81,26 @@ extension Switchboard {
             return reply(method, answer == .nonsense ? 400 : 488, number, nowNs)
         }
         reply(method, 200, number, body: ours, nowNs)
-        guard !call.offer.isEmpty else { return }
+        guard !call.offer.isEmpty else {
+            calls[number]!.awaitsAnswer = settings.reportsACK
+            return
+        }
+        tellHold(number)
+    }
+
+    /// The ACK had the answer to our offer, or nothing that is one.
+    mutating func lateAnswer(_ answer: MediaAnswer, _ number: Int, _ nowNs: UInt64) {
+        guard case .text = answer else {
+            count(.mediaRefusals)
+            submit(.terminate(calls[number]!.key), .terminate, line: number, nowNs)
+            return over(number, .failed, 488, "No usable answer to our offer")
+        }
+        confirmed(number)
+        tellHold(number)
+    }
+
+    private mutating func tellHold(_ number: Int) {
+        let call = calls[number]!
         let isHeld = Description.isHold(call.offer)
         guard isHeld != call.isHeldByPeer else { return }
         calls[number]!.isHeldByPeer = isHeld

@@ -45,8 +45,8 @@ extension Switchboard {
             count(.limited)
             return refuse(event.key, 503, 0, retryAfterS: isDraining ? 30 : 5, nowNs)
         }
-        // An INVITE without a description would have its answer in the ACK, which is not reported without the flag `a`.
-        guard !body.isEmpty else { return refuse(event.key, 415, 0, nowNs) }
+        // An INVITE without a description has its answer in the ACK, which is not reported without the flag `a`.
+        guard !body.isEmpty || settings.reportsACK else { return refuse(event.key, 415, 0, nowNs) }
         latest += 1
         var call = Call(
             number: latest, key: event.key, isInbound: true, phase: .offered,
@@ -108,7 +108,7 @@ extension Switchboard {
 
     mutating func answer(_ number: Int) {
         guard let call = calls[number], call.phase == .waiting, call.description == nil else { return }
-        describe(.answer(call.offer), for: .firstAnswer, number)
+        describe(call.offer.isEmpty ? .offer : .answer(call.offer), for: .firstAnswer, number)
     }
 
     /// The media service answered the first offer of the caller.
@@ -118,6 +118,7 @@ extension Switchboard {
         case .text(let ours):
             calls[number]!.phase = .answering
             calls[number]!.deadlineNs = nil
+            calls[number]!.awaitsAnswer = call.offer.isEmpty
             submit(
                 .reply(call.key, "INVITE", 200, body: ours), .reply(method: "INVITE", code: 200), line: number, nowNs)
         case .noPort:
@@ -181,6 +182,7 @@ extension Switchboard {
         case .callAnswered: callAnswered(answer, number, nowNs)
         case .hold(let isOn): sendHold(answer, isOn, number, nowNs)
         case .holdAnswered: if case .text = answer {} else { count(.mediaRefusals) }
+        case .lateAnswer: lateAnswer(answer, number, nowNs)
         }
     }
 }

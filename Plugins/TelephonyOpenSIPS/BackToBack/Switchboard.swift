@@ -28,6 +28,8 @@ public struct Switchboard: Sendable {
     static let requestDeadlineNs: UInt64 = 10_000_000_000
     /// Events whose key is not known yet, because the answer with the key is on its way behind them.
     static let earlyEventsMax = 64
+    /// How often deadlines are looked at: all calls at once, so not for each datagram.
+    static let sweepNs: UInt64 = 50_000_000
     /// Keys of CANCELs that came before their INVITE: events of two workers may overtake each other.
     static let goneKeysMax = 64
 
@@ -42,6 +44,7 @@ public struct Switchboard: Sendable {
     var starting = 0
     var earlyEvents: [(event: SessionEvent, peer: String)] = []
     var goneKeys: [String] = []
+    private var sweepDueNs: UInt64 = 0
     var isDraining = false
     var isDrained = false
     var hasWarnedOfFlags = false
@@ -149,7 +152,10 @@ public struct Switchboard: Sendable {
         let (completions, texts) = client.tick(nowNs: nowNs)
         send(texts)
         for completion in completions { completed(completion, nowNs) }
-        for number in calls.keys.sorted() { tick(number, nowNs) }
+        if nowNs >= sweepDueNs {
+            sweepDueNs = nowNs + Self.sweepNs
+            for number in calls.keys.sorted() { tick(number, nowNs) }
+        }
         return taken(nowNs)
     }
 
