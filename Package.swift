@@ -79,6 +79,7 @@ func logic(_ name: String, of plugin: String) -> Target {
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"], hasScripts: true),
+    plugin("TelephonyOpenSIPS", .swift, logic: "BackToBack", hasScripts: true),
     plugin("TelephonyTwilio", .c, logic: "TwilioWire", hasScripts: true),
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
@@ -149,6 +150,7 @@ let package = Package(
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        logic("BackToBack", of: "TelephonyOpenSIPS"),
         .target(
             name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
@@ -157,6 +159,7 @@ let package = Package(
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
         tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(
