@@ -164,7 +164,8 @@ let package = Package(
         .plugin(name: "GrpcMessages", capability: .buildTool(), path: "Sources/GrpcMessages"),
         .target(
             name: "GrpcKit", dependencies: ["PluginABI"], cxxSettings: cxxSettings,
-            linkerSettings: ["grpc++", "grpc", "gpr", "protobuf"].map { .linkedLibrary($0) }, plugins: ["GrpcMessages"]),
+            linkerSettings: ["grpc++", "grpc", "gpr", "absl_synchronization", "protobuf"].map { .linkedLibrary($0) },
+            plugins: ["GrpcMessages"]),
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),

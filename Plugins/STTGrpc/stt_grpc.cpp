@@ -48,8 +48,8 @@ vc_status push(vc_self self, const vc_frame *frame) {
     return guarded([&] { return of(self).push(*frame); });
 }
 
-vc_status finalize(vc_self self, uint64_t request, uint64_t position, uint32_t) {
-    return guarded([&] { return of(self).finalize(request, position); });
+vc_status finalize(vc_self self, uint64_t request, uint64_t position, uint32_t flags) {
+    return guarded([&] { return of(self).finalize(request, position, (flags & VC_STT_TENTATIVE) != 0); });
 }
 
 constexpr vc_stt_ops ops{sizeof(vc_stt_ops), 0, begin, push, finalize};

@@ -118,6 +118,10 @@ Metadata Provider::credentials(vc_handle object) const {
     return metadata;
 }
 
+void Provider::for_each_session(const std::function<void(Session &)> &visit) {
+    for (auto &[session, _] : sessions) visit(*session);
+}
+
 // Slots.
 
 /// What the host calls. Each is the contract's slot of its name.
@@ -155,12 +159,12 @@ struct Slots {
     static vc_status start(vc_self self, vc_error *error) {
         auto &provider = *static_cast<Provider *>(self);
         return attempt(error, [&] {
-            // gRPC would write to stderr, where a line has no place in the operator's log.
-            gpr_set_log_function([](gpr_log_func_args *line) {
-                if (line->severity >= GPR_LOG_SEVERITY_ERROR) log_line(0, VC_LOG_WARNING, quotable(line->message));
-            });
             provider.worker.start();
             provider.worker.inbox->post([&provider] {
+                // gRPC would write to stderr, where a line has no place in the operator's log.
+                gpr_set_log_function([](gpr_log_func_args *line) {
+                    if (line->severity >= GPR_LOG_SEVERITY_ERROR) log_line(0, VC_LOG_WARNING, quotable(line->message));
+                });
                 // A server that is not there yet is no reason to have no provider: gRPC goes on trying.
                 provider.channel.connect();
                 const vc_event event{sizeof event, VC_EVENT_READY, 0, 0, 0, 0};

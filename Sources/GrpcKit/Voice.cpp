@@ -3,6 +3,7 @@
 #include "GrpcKit/Voice.hpp"
 
 #include <cctype>
+#include <utility>
 
 namespace grpckit {
 
@@ -80,8 +81,9 @@ void Voice::advance() {
     int begun = 0;
     for (Utterance &utterance : utterances) {
         if (begun++ == BEGUN_MAX) break;
-        if (utterance.is_begun || utterance.is_done) continue;
+        if (utterance.is_begun || utterance.is_done || is_over(utterance.epoch)) continue;
         if (is_speakable(utterance.text)) {
+            if (!may_begin(utterance)) break;
             utterance.is_begun = true;
             begin(utterance); // Cannot end here: an RPC answers by a job.
             if (utterance.is_whole && utterance.call) completed(utterance);
@@ -89,6 +91,12 @@ void Voice::advance() {
             utterance.is_done = true;
             return advance();
         }
+    }
+    if (!utterances.empty() && utterances.front().fetched) {
+        Utterance &first = utterances.front();
+        play(first, *std::exchange(first.fetched, std::nullopt), static_cast<uint32_t>(first.rate_hz));
+        first.is_done = first.is_whole = true;
+        return advance();
     }
     if (!utterances.empty() && utterances.front().call && !utterances.front().is_done && !is_held_up())
         utterances.front().call->read();

@@ -57,7 +57,16 @@ void Worker::run() {
 /// Until nothing is left to do. False when nothing will come any more.
 bool Worker::run_jobs() {
     for (;;) {
-        if (inbox->is_nudged.exchange(false)) nudged();
+        if (inbox->is_nudged.exchange(false)) {
+            // What was asked before the cancel is known before it: each request is told of its end.
+            std::deque<Job> before;
+            {
+                std::lock_guard guard(inbox->lock);
+                before.swap(inbox->jobs);
+            }
+            for (const Job &job : before) job();
+            nudged();
+        }
         const uint64_t now = now_ms();
         if (!timers.empty() && timers.begin()->first.first <= now) {
             auto node = timers.extract(timers.begin());

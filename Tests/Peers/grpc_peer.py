@@ -5,7 +5,7 @@
 
 It prints `{"event": "listening", "port": N}` once it listens, then a line for whatever happens, and ends when its standard
 input closes. Lines of JSON on standard input change it: `{"text": "merhaba"}` is what the recogniser understands,
-`{"answer": ["Evet", ". "]}` what the model says, `{"everyMs": 50}` how fast, `{"fault": {"method": "ProcessText", "kind":
+`{"answer": ["Evet", ". "]}` what the model says, `{"everyMs": 50}` and `{"audioEveryMs": 15}` how fast, `{"fault": {"method": "ProcessText", "kind":
 "unavailable", "times": 1}}` what goes wrong:
 
     unavailable, exhausted, deadline   the call ends with that status, before its first message
@@ -65,7 +65,8 @@ class Peer:
 
     def __init__(self, token):
         self.token = token
-        self.script = {"text": "merhaba dünya", "answer": ["Tabii", " efendim", "."], "everyMs": 0, "msPerCharacter": 60}
+        self.script = {"text": "merhaba dünya", "answer": ["Tabii", " efendim", "."], "everyMs": 0, "audioEveryMs": 0,
+                       "msPerCharacter": 60}
         self.faults = {}
 
     def command(self, line):
@@ -222,6 +223,7 @@ class Voice:
                 return
             yield tts.SynthesizeResponse(audio_chunk=audio[at:at + CHUNK_BYTES])
             count += 1
+            time.sleep(peer.script["audioEveryMs"] / 1000)
             if count == 5:
                 peer.after_first(fault, context)
         context.is_complete = True

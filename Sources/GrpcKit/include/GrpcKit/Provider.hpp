@@ -45,6 +45,9 @@ public:
     /// The setting `token` without `${secret:` and `}`, or empty.
     const std::string &token_secret() const { return token_name; }
 
+    /// On the worker's thread.
+    void for_each_session(const std::function<void(Session &)> &visit);
+
     const vc_handle handle;
     Worker worker;
     Channel channel;

@@ -56,6 +56,9 @@ protected:
     /// should not have to wait for the network first.
     bool is_held_up() const { return outbox.size() >= 32; }
 
+    /// Whether somebody has canceled it, and this thread will hear of it next.
+    bool is_over(uint64_t event_epoch) const { return event_epoch < wanted_epoch.load(); }
+
     Provider &provider;
     uint64_t epoch; ///< The worker's.
 

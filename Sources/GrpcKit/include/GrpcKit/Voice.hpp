@@ -38,6 +38,7 @@ struct Utterance : CallUser {
     std::string half;     ///< The first byte of a sample that was cut in two.
     uint64_t samples = 0; ///< Handed over.
     int32_t rate_hz = 0;
+    std::optional<std::string> fetched; ///< All of its audio at once, from elsewhere than an RPC; said in its turn.
 };
 
 class Voice : public Session {
@@ -51,6 +52,8 @@ public:
     static const vc_tts_ops ops;
 
 protected:
+    /// Whether it may begin now; who says no calls `advance` when it may.
+    virtual bool may_begin(Utterance &) { return true; }
     /// Begins the utterance's RPC, with the text that it has.
     virtual void begin(Utterance &utterance) = 0;
     /// `piece` was added to its text. Only where utterances are whole requests.
