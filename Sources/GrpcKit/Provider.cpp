@@ -98,11 +98,7 @@ Provider::Provider(vc_handle handle, Endpoint endpoint, const Settings &settings
     token_name = token.substr(opening.size(), token.size() - opening.size() - 1);
 }
 
-Provider::~Provider() {
-    // Each session was destroyed before; the jobs that free them are done by then.
-    worker.stop();
-    sessions.clear();
-}
+Provider::~Provider() = default;
 
 Metadata Provider::credentials(vc_handle object) const {
     Metadata metadata;
@@ -174,7 +170,13 @@ struct Slots {
         });
     }
 
-    static void destroy(vc_self self) { delete static_cast<Provider *>(self); }
+    static void destroy(vc_self self) {
+        auto *provider = static_cast<Provider *>(self);
+        // Before anything of the plugin's own is gone: the jobs that are left free its sessions.
+        provider->worker.stop();
+        provider->sessions.clear();
+        delete provider;
+    }
 
     static vc_status open(vc_self self, const vc_open *request, vc_session *out, vc_error *error) {
         auto &provider = *static_cast<Provider *>(self);

@@ -198,5 +198,82 @@ class Grpc(unittest.TestCase):
                 self.assertTrue(peer.all("spoke"))
 
 
+OFFICIAL = """
+import json, sys
+import grpc
+from google.cloud import texttospeech_v1 as tts
+from google.cloud.texttospeech_v1.services.text_to_speech.transports import TextToSpeechGrpcTransport
+from google.oauth2 import service_account
+import google.auth.transport.requests
+
+account, port = sys.argv[1:]
+credentials = service_account.Credentials.from_service_account_file(
+    account, scopes=["https://www.googleapis.com/auth/cloud-platform"])
+credentials.refresh(google.auth.transport.requests.Request())
+client = tts.TextToSpeechClient(transport=TextToSpeechGrpcTransport(channel=grpc.insecure_channel("127.0.0.1:" + port)))
+requests = [tts.StreamingSynthesizeRequest(streaming_config=tts.StreamingSynthesizeConfig(
+    voice=tts.VoiceSelectionParams(language_code="tr-TR", name="tr-TR-Chirp3-HD-Kore"),
+    streaming_audio_config=tts.StreamingAudioConfig(audio_encoding=tts.AudioEncoding.PCM, sample_rate_hertz=8000)))]
+requests += [tts.StreamingSynthesizeRequest(input=tts.StreamingSynthesisInput(text=text)) for text in ("Merhaba. ", "Nasılsınız?")]
+answers = client.streaming_synthesize(iter(requests), metadata=[("authorization", "Bearer " + credentials.token)])
+print(json.dumps({"bytes": sum(len(answer.audio_content) for answer in answers)}))
+"""
+
+
+@unittest.skipUnless(PYTHON.exists(), "scripts/test-clients has not installed grpcio")
+class GoogleVoices(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="google-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.account = self.folder / "account.json"
+
+    def peer(self):
+        return Peer(self.account, script="google_tts_peer.py")
+
+    def template(self, peer, **settings):
+        http = peer.all("http")[0]["port"]
+        return (INSTANT.replace("tts = tts.instant", "tts = tts.google, tts.instant\nlanguage = tr")
+                + section("tts", "google", "TTSGoogle", peer.port, tls="no", url=f"http://127.0.0.1:{http}/v1", voice="Kore", **settings)
+                + f"\n[secrets]\nGOOGLE_CREDENTIALS = file:{self.account}\n")
+
+    def greeted(self, host, seconds=6):
+        """A call that is greeted and says nothing; what it heard."""
+        with Baresip(seconds=seconds) as phone:
+            phone.dial(host)
+            agent = host.wait_for("agent", 10)
+            phone.hang_up()
+            heard = phone.heard()
+        host.wait_for("ended")
+        return agent["heard"], heard
+
+    def test_the_official_client_is_served_as_by_google(self):
+        with self.peer() as peer:
+            output = subprocess.run([PYTHON, "-c", OFFICIAL, self.account, str(peer.port)], capture_output=True, text=True, timeout=30)
+            self.assertEqual(output.returncode, 0, output.stderr[-2000:])
+            self.assertEqual(json.loads(output.stdout)["bytes"], len("Merhaba. Nasılsınız?") * 60 * 8 * 2)
+            self.assertEqual(peer.all("config")[0]["voice"], "tr-TR-Chirp3-HD-Kore")
+
+    def test_a_stream_speaks_turkish_with_one_token_for_all_calls(self):
+        with self.peer() as peer, Host(template=self.template(peer), greeting="Merhaba, size nasıl yardımcı olabilirim?") as host:
+            for _ in range(2):
+                said, heard = self.greeted(host)
+                self.assertEqual(said, "Merhaba, size nasıl yardımcı olabilirim?")
+                first, last = sound.spans(heard)[0]
+                self.assertGreater(sound.share_of_pitch(heard[first + 800:first + 4000], 550), 0.7)
+            self.assertEqual(len(peer.all("token")), 1)
+            self.assertEqual({(told["voice"], told["rate"]) for told in peer.all("config")}, {("tr-TR-Chirp3-HD-Kore", 8000)})
+            self.assertEqual(peer.all("refused"), [])
+            self.assertNotIn("ya29", host.said())
+
+    def test_a_voice_without_streams_is_asked_for_over_rest(self):
+        with self.peer() as peer:
+            peer.say(fault={"method": "StreamingSynthesize", "kind": "unstreamed", "times": 9})
+            with Host(template=self.template(peer), greeting="Merhaba. Hoş geldiniz.") as host:
+                said, _ = self.greeted(host)
+                self.assertEqual(said, "Merhaba. Hoş geldiniz.")
+                self.assertIn("Merhaba", peer.all("rest")[0]["text"])
+                self.assertEqual([event for event in host.events if event["event"] == "failover"], [])
+
+
 if __name__ == "__main__":
     unittest.main()
