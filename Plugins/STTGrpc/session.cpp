@@ -10,6 +10,7 @@ using namespace grpckit;
 
 /// How far back `begin` may reach: detectors are a second late at most.
 static constexpr uint32_t RECENT_SECONDS = 3;
+static constexpr uint32_t QUEUED_SECONDS = 10;
 /// So much must have come after a tentative question until a stream is begun for it: a click is no word.
 static constexpr uint32_t CONTINUATION_MS = 300;
 /// Utterances whose text is still to come. A host waits for one, and has asked for another at most.
@@ -40,8 +41,8 @@ vc_status RecogniserSession::begin(uint64_t utterance, uint64_t position) {
 vc_status RecogniserSession::push(const vc_frame &frame) {
     if (const vc_status status = check(UINT64_MAX); status != VC_OK) return status;
     if (frame.format != VC_FORMAT_S16 || frame.rate_hz != rate_hz || frame.bytes % 2 != 0) return VC_E_ARGUMENT;
-    // A second: this thread is never that late unless the machine is.
-    if (queued_bytes.load() + frame.bytes > rate_hz * 2) return VC_E_AGAIN;
+    // Ten seconds: this thread is never that late unless the machine is.
+    if (queued_bytes.load() + frame.bytes > QUEUED_SECONDS * rate_hz * 2) return VC_E_AGAIN;
     queued_bytes += frame.bytes;
     std::string samples(static_cast<const char *>(frame.data), frame.bytes);
     post([this, samples = std::move(samples), position = frame.position] {

@@ -2,7 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rest.hpp"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
+
+#include <strings.h>
 
 #include <openssl/evp.h>
 
@@ -43,8 +47,14 @@ void RestRequest::cancel() {
     if (const vc_http *http = http_service(); http && exchange) http->cancel(exchange);
 }
 
-void RestRequest::answered(void *context, vc_handle, uint32_t status, const vc_field *, uint32_t) {
-    static_cast<RestRequest *>(context)->status = status;
+void RestRequest::answered(void *context, vc_handle, uint32_t status, const vc_field *headers, uint32_t count) {
+    auto &request = *static_cast<RestRequest *>(context);
+    request.status = status;
+    for (const vc_field *header = headers; header != headers + count; header++) {
+        if (header->name.length != 11 || strncasecmp(header->name.data, "retry-after", 11) != 0) continue;
+        const unsigned long seconds = std::strtoul(std::string(borrow(header->value)).c_str(), nullptr, 10);
+        request.retry_after_ms = static_cast<uint32_t>(std::min(seconds, 86'400UL)) * 1000;
+    }
 }
 
 void RestRequest::arrived(void *context, vc_handle, vc_str bytes) {
@@ -64,7 +74,10 @@ void RestRequest::read() {
         Failure failure{status == 401 || status == 403 ? VC_E_AUTH : status == 429 ? VC_E_QUOTA : VC_E_VENDOR,
                         "Google answered " + std::to_string(status)};
         if (answer) failure.sentence += ": " + quotable(answer->text("error.message"));
+        // Google's own is `status`; what stands before it may speak otherwise.
         if (answer) failure.vendor_code = quotable(answer->text("error.status"));
+        if (answer && failure.vendor_code.empty()) failure.vendor_code = quotable(answer->text("error.code"));
+        failure.retry_after_ms = retry_after_ms;
         failure.is_retryable = status == 429 || status >= 500;
         failure.protocol_status = status;
         failure.vendor = "google";

@@ -28,21 +28,19 @@ public:
     void cancel();
     bool is_over() const { return is_done; }
 
-    const uint64_t number = ++last_number;
-
 private:
-    static void answered(void *context, vc_handle, uint32_t status, const vc_field *, uint32_t);
+    static void answered(void *context, vc_handle, uint32_t status, const vc_field *headers, uint32_t count);
     static void arrived(void *context, vc_handle, vc_str bytes);
     static void done(void *context, vc_handle, const vc_error *error);
     void finish(std::optional<std::string> samples, grpckit::Failure failure);
     void read();
 
-    static inline std::atomic<uint64_t> last_number{0};
     grpckit::Session &session;
     const uint64_t epoch;
     Over over;
     vc_handle exchange = 0;
     uint32_t status = 0; // The callbacks'.
+    uint32_t retry_after_ms = 0;
     std::string body;    // The same.
     bool is_done = false;
 };

@@ -52,6 +52,7 @@ public:
         voice.name = is_whole_name ? name : voice.language + "-Chirp3-HD-" + name;
         voice.rate_hz = settings.rate_hz ? settings.rate_hz : call_rate_hz ? call_rate_hz : 24'000;
         voice.speaking_rate = settings.speaking_rate;
+        if (settings.transport != "grpc" && http_service()) http_service()->prewarm(handle, lend(settings.url));
         by_rest = settings.transport == "rest" || (settings.transport == "auto" && !is_streamed(voice.name));
     }
 
@@ -169,8 +170,14 @@ private:
             std::optional<std::string> samples, const Failure &failure) {
             for (Utterance &known : utterances) {
                 if (&known != asked) continue;
-                if (samples) known.fetched = std::move(samples);
-                else fail(known, failure);
+                if (samples) {
+                    known.fetched = std::move(samples);
+                } else if (failure.code == VC_E_NETWORK && known.retries > 0) {
+                    known.retries--; // A pooled connection that was closed meanwhile, say.
+                    return ask_rest(known);
+                } else {
+                    fail(known, failure);
+                }
                 return advance();
             }
         });

@@ -8,6 +8,9 @@
 
 #include <deque>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -76,12 +79,29 @@ struct Call::Rpc final : grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuf
     }
 };
 
+/// What gRPC opens for itself when it is first used, twice over. Without them it ends the process.
+static constexpr int DESCRIPTORS = 16;
+
+/// Whether so many descriptors are free. A host that is full is refused gRPC, and not brought down by it.
+static bool has_descriptors() {
+    int opened[DESCRIPTORS], count = 0;
+    while (count < DESCRIPTORS) {
+        const int descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (descriptor < 0) break;
+        opened[count++] = descriptor;
+    }
+    const bool has_all = count == DESCRIPTORS;
+    while (count > 0) close(opened[--count]);
+    return has_all;
+}
+
 Channel::Channel(Endpoint endpoint, Worker &worker) : worker(worker), endpoint(std::move(endpoint)) {}
 
 Channel::~Channel() = default;
 
 void Channel::connect() {
     if (!parts) {
+        if (!has_descriptors()) return;
         grpc::ChannelArguments arguments;
         arguments.SetMaxReceiveMessageSize(MESSAGE_BYTES_MAX);
         arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
@@ -116,15 +136,25 @@ std::unique_ptr<Call> Channel::call(const std::string &method, const Metadata &m
     std::unique_ptr<Call> call(new Call(worker, user, patience));
     auto rpc = std::make_shared<Call::Rpc>();
     rpc->inbox = worker.inbox;
-    rpc->self = rpc;
     rpc->call = call.get();
+    call->rpc = rpc;
+    // The first call opens the queues that all others share.
+    if (!parts || (!is_used && !has_descriptors())) {
+        rpc->is_broken = true;
+        rpc->is_held = false;
+        worker.inbox->post([rpc] {
+            if (rpc->call != nullptr) rpc->call->done({8, "this process has no free file descriptors"});
+        });
+        return call;
+    }
+    is_used = true;
+    rpc->self = rpc;
     for (const auto &[name, value] : metadata) rpc->context.AddMetadata(name, value);
     rpc->context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                            gpr_time_from_millis(patience.whole_ms, GPR_TIMESPAN)));
     parts->stub->PrepareBidiStreamingCall(&rpc->context, method, grpc::StubOptions(), rpc.get());
     rpc->AddHold();
     rpc->StartCall();
-    call->rpc = std::move(rpc);
     return call;
 }
 

@@ -61,6 +61,7 @@ void fill(vc_error &error, const Failure &failure) {
     error.size = sizeof error;
     error.code = failure.code;
     error.retryable = failure.is_retryable;
+    error.retry_after_ms = failure.retry_after_ms;
     error.protocol_status = failure.protocol_status;
     error.message = lend(failure.sentence);
     error.vendor = lend(failure.vendor);

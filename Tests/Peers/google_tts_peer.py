@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Google's Text-to-Speech as far as it is spoken to here: streams over gRPC, single texts over REST, tokens for signed claims.
 
-    google_tts_peer.py ACCOUNT.json [--port PORT]
+    google_tts_peer.py ACCOUNT.json [--port PORT] [--token TOKEN]
 
 It writes a service account of its own into ACCOUNT.json, prints `{"event": "http", "port": N}` and `{"event": "listening", "port": N}`, and then
 what happens; commands and faults are those of grpc_peer.py, the methods StreamingSynthesize, synthesize and token. A token
-is good for `{"tokenSeconds": 3600}`.
+is good for `{"tokenSeconds": 3600}`; `--token` is one that was given out before.
 
 Strict as Google is: the claim's signature, audience, scope and times; a bearer that was given out; the first message of a
 stream is the configuration and no other is; PCM, MULAW, ALAW or OGG_OPUS; a Chirp 3 HD voice of the named language; at most
@@ -203,8 +203,11 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("account", type=pathlib.Path)
     arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--token")
     given = arguments.parse_args()
     google = Google()
+    if given.token:
+        google.given[given.token] = math.inf
     google.messages, = generated(ROOT / "Plugins/TTSGoogle/google_tts.proto")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(google))
     threading.Thread(target=server.serve_forever, daemon=True).start()

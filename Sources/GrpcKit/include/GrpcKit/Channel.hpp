@@ -57,7 +57,8 @@ public:
     Channel(Endpoint endpoint, Worker &worker);
     ~Channel();
 
-    /// On the worker's thread, as all that follows: connects, if it is not connected; returns at once.
+    /// On the worker's thread, as all that follows: connects, if it is not connected; returns at once. Without free descriptors
+    /// nothing happens, and calls end with RESOURCE_EXHAUSTED.
     void connect();
 
     /// Starts an RPC of "/package.Service/Method".
@@ -73,6 +74,7 @@ private:
     struct Parts;
     Endpoint endpoint;
     std::unique_ptr<Parts> parts;
+    bool is_used = false;
 };
 
 /// One RPC. To destroy it is to cancel it: the server is told by RST_STREAM at once, and nothing more is heard of it.

@@ -40,6 +40,7 @@ struct Failure {
     std::string vendor_code{}; ///< The vendor's own code, unchanged: "UNAVAILABLE", "EMPTY_TEXT".
     std::string vendor{"grpc"};
     uint32_t protocol_status = 0;
+    uint32_t retry_after_ms = 0;
 };
 
 /// "UNAVAILABLE" for 14.
