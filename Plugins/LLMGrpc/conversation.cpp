@@ -57,8 +57,9 @@ std::optional<Conversation> read_conversation(std::string_view json, int history
     if (said.empty()) return std::nullopt;
     // A turn is a question and its answer; it begins with the question.
     size_t first = said.size() - 1;
-    for (int turns = history_turns; turns > 0 && first >= 2; turns--) first -= 2;
-    if (first == 1 && history_turns > 0) first = 0; // The greeting, which nobody asked for.
+    int turns = history_turns;
+    for (; turns > 0 && first >= 2; turns--) first -= 2;
+    if (turns > 0 && first == 1) first = 0; // The greeting, which nobody asked for.
     if (!said[first].is_user) conversation.text = "Assistant: ";
     for (size_t at = first; at < said.size(); at++) {
         if (at > first) conversation.text += said[at].is_user ? "\n\nUser: " : "\n\nAssistant: ";

@@ -66,8 +66,8 @@ void Utterance::ended(Call &, const Outcome &outcome) {
     if (outcome.is_ok()) {
         // All is said, and a server of another make left out `end_of_utterance`.
         if (is_asked && sent == audio.size()) return session.answer(*this);
-        return session.lose(*this, {VC_E_VENDOR, session.provider.channel.peer() + " ended the stream while it was being "
-                                    "told audio"}, true);
+        const std::string peer = session.provider.channel.peer();
+        return session.lose(*this, {VC_E_VENDOR, peer + " ended the stream while it was being told audio"}, true);
     }
     const bool is_broken = outcome.code == GRPC_UNAVAILABLE || outcome.code == GRPC_CANCELLED
         || outcome.code == GRPC_UNKNOWN || outcome.code == GRPC_INTERNAL;
@@ -82,8 +82,10 @@ static std::string joined(std::string one, const std::string &other) {
 void RecogniserSession::hear(Utterance &utterance, std::string_view message) {
     wire::StreamingRecognizeResponse response;
     if (!response.ParseFromArray(message.data(), static_cast<int>(message.size())))
-        return lose(utterance, {VC_E_VENDOR, provider.channel.peer() + " sent what is no StreamingRecognizeResponse; is it "
-                                "a recogniser?"}, false);
+        return lose(utterance,
+                    {VC_E_VENDOR, provider.channel.peer() + " sent what is no StreamingRecognizeResponse; is it a "
+                                  "recogniser?"},
+                    false);
     const wire::RecognitionResult &result = response.result();
     if (response.is_final()) {
         utterance.partial.clear();
@@ -132,8 +134,11 @@ void RecogniserSession::await_answer(Utterance &utterance) {
     if (utterance.timer) return; // An attempt is due, and will wait for its answer.
     utterance.timer = provider.worker.after(settings.finalize_ms, [this, &utterance] {
         utterance.timer = 0;
-        lose(utterance, {VC_E_TIMEOUT, provider.channel.peer() + " had no text within " + std::to_string(settings.finalize_ms)
-                         + " ms of the utterance's end", true, "DEADLINE_EXCEEDED"}, false);
+        const std::string ms = std::to_string(settings.finalize_ms);
+        lose(utterance,
+             {VC_E_TIMEOUT, provider.channel.peer() + " had no text within " + ms + " ms of the utterance's end", true,
+              "DEADLINE_EXCEEDED"},
+             false);
     });
 }
 

@@ -42,8 +42,8 @@ void Account::renew(vc_handle object) {
         const vc_secret *secrets = secret_service();
         const vc_clock *clock = clock_service();
         if (!secrets || !clock || !http_service())
-            throw Failure{VC_E_UNSUPPORTED, "this host does not offer vc.secret/1, vc.clock/1 and vc.http/1, which a token "
-                                            "of Google's takes"};
+            throw Failure{VC_E_UNSUPPORTED, "this host does not offer vc.secret/1, vc.clock/1 and vc.http/1, which a "
+                                            "token of Google's takes"};
         if (secret.empty() || secrets->with(object, secret.c_str(), use, &key) != VC_OK || key.empty())
             throw Failure{VC_E_AUTH, "there is no key for Google: name a secret with the service account's JSON in "
                                      "`credentials`, and where it is under [secrets]"};
@@ -72,7 +72,8 @@ void Account::exchange(const std::string &assertion, const std::string &url) {
     request.header_count = 1;
     request.body = lend(form);
     vc_handle handle = 0;
-    if (const vc_status given = http_service()->start(provider.handle, &request, &events, this, &handle); given != VC_OK)
+    const vc_status given = http_service()->start(provider.handle, &request, &events, this, &handle);
+    if (given != VC_OK)
         throw Failure{given, "the token could not be asked for: is `token_url` an address?", given == VC_E_AGAIN};
 }
 

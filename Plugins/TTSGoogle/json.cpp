@@ -26,7 +26,8 @@ struct Json::Value {
 
 std::optional<Json> Json::parse(std::string_view text) {
     auto value = std::make_shared<Value>();
-    if (!google::protobuf::util::JsonStringToMessage({text.data(), text.size()}, &value->object).ok()) return std::nullopt;
+    const auto read = google::protobuf::util::JsonStringToMessage({text.data(), text.size()}, &value->object);
+    if (!read.ok()) return std::nullopt;
     Json json;
     json.root = std::move(value);
     return json;

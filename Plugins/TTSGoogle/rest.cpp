@@ -18,14 +18,16 @@ using namespace grpckit;
 static constexpr size_t BODY_BYTES_MAX = 16 << 20;
 static constexpr uint32_t ANSWER_MS = 15'000;
 
-void RestRequest::start(const std::string &url, const std::string &text, const RestVoice &voice, const std::string &token) {
+void RestRequest::start(const std::string &url, const std::string &text, const RestVoice &voice,
+                        const std::string &token) {
     // Objects within objects are put together here, since there are three of them.
     const std::string json = "{\"input\":" + Json::object({{"text", text}}) + ",\"voice\":"
         + Json::object({{"languageCode", voice.language}, {"name", voice.name}}) + ",\"audioConfig\":"
         + Json::object({{"audioEncoding", "LINEAR16"}},
                        {{"sampleRateHertz", voice.rate_hz}, {"speakingRate", voice.speaking_rate}}) + "}";
     const std::string address = url + "/text:synthesize", bearer = "Bearer " + token;
-    const vc_field headers[] = {{VC_STR("Content-Type"), VC_STR("application/json")}, {VC_STR("Authorization"), lend(bearer)}};
+    const vc_field headers[] = {{VC_STR("Content-Type"), VC_STR("application/json")},
+                                {VC_STR("Authorization"), lend(bearer)}};
     static constexpr vc_http_events events{sizeof(vc_http_events), 0, answered, arrived, done};
     vc_http_request request{};
     request.size = sizeof request;
@@ -65,7 +67,8 @@ void RestRequest::arrived(void *context, vc_handle, vc_str bytes) {
 void RestRequest::done(void *context, vc_handle, const vc_error *error) {
     auto &request = *static_cast<RestRequest *>(context);
     if (error == nullptr) return request.read();
-    request.finish(std::nullopt, {error->code, "Google: " + quotable(borrow(error->message)), error->retryable != 0, "", "google"});
+    request.finish(std::nullopt, {error->code, "Google: " + quotable(borrow(error->message)), error->retryable != 0, "",
+                                  "google"});
 }
 
 void RestRequest::read() {
@@ -85,11 +88,14 @@ void RestRequest::read() {
     }
     const std::string text = answer ? answer->text("audioContent") : "";
     std::string bytes(text.size() / 4 * 3, '\0');
-    const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char *>(bytes.data()),
-                                       reinterpret_cast<const unsigned char *>(text.data()), static_cast<int>(text.size()));
+    const int length =
+        EVP_DecodeBlock(reinterpret_cast<unsigned char *>(bytes.data()),
+                        reinterpret_cast<const unsigned char *>(text.data()), static_cast<int>(text.size()));
     if (text.empty() || length < 0)
-        return finish(std::nullopt, {VC_E_VENDOR, "Google's answer has no `audioContent` in base64", false, "", "google"});
-    bytes.resize(static_cast<size_t>(length) - (text.back() == '=') - (text.size() > 1 && text[text.size() - 2] == '='));
+        return finish(std::nullopt,
+                      {VC_E_VENDOR, "Google's answer has no `audioContent` in base64", false, "", "google"});
+    // What stands for the padding is no audio.
+    bytes.resize(static_cast<size_t>(length) - (text.back() == '=') - (text[text.size() - 2] == '='));
     finish(std::string(samples_of(bytes)), {VC_OK, ""});
 }
 

@@ -23,7 +23,8 @@ public:
     /// `over` is called on the worker's thread, with the samples or with why not.
     using Over = std::function<void(std::optional<std::string> samples, const grpckit::Failure &failure)>;
 
-    RestRequest(grpckit::Session &session, uint64_t epoch, Over over) : session(session), epoch(epoch), over(std::move(over)) {}
+    RestRequest(grpckit::Session &session, uint64_t epoch, Over over)
+        : session(session), epoch(epoch), over(std::move(over)) {}
     void start(const std::string &url, const std::string &text, const RestVoice &voice, const std::string &token);
     void cancel();
     bool is_over() const { return is_done; }

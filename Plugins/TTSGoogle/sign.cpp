@@ -25,7 +25,8 @@ static std::string encoded(const std::string &bytes) {
 }
 
 static std::string signature(const std::string &text, const std::string &pem) {
-    const std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
+    const std::unique_ptr<BIO, decltype(&BIO_free)> memory(
+        BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
     const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
         memory ? PEM_read_bio_PrivateKey(memory.get(), nullptr, nullptr, nullptr) : nullptr, EVP_PKEY_free);
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
@@ -50,7 +51,8 @@ Assertion sign(const std::string &service_account, uint64_t now_s) {
     if (email.empty() || key.empty())
         throw Failure{VC_E_AUTH, "the secret of `credentials` is no service account: `client_email` and `private_key` "
                                  "are wanted, as in the JSON file from Google"};
-    const std::string header = Json::object({{"alg", "RS256"}, {"typ", "JWT"}, {"kid", account->text("private_key_id")}});
+    const std::string header =
+        Json::object({{"alg", "RS256"}, {"typ", "JWT"}, {"kid", account->text("private_key_id")}});
     const std::string claims = Json::object(
         {{"iss", email}, {"scope", "https://www.googleapis.com/auth/cloud-platform"},
          // Literally this, also where `token_uri` is another.

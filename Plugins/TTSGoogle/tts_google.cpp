@@ -121,7 +121,8 @@ protected:
     void heard(Utterance &utterance, std::string_view message) override {
         wire::StreamingSynthesizeResponse response;
         if (!response.ParseFromArray(message.data(), static_cast<int>(message.size())))
-            return fail(utterance, {VC_E_VENDOR, "Google sent what is no StreamingSynthesizeResponse", false, "", "google"});
+            return fail(utterance,
+                        {VC_E_VENDOR, "Google sent what is no StreamingSynthesizeResponse", false, "", "google"});
         play(utterance, response.audio_content(), voice.rate_hz);
     }
 
@@ -238,7 +239,9 @@ private:
     Account account;
 };
 
-std::unique_ptr<Provider> make(const vc_create &request) { return std::make_unique<Google>(Settings{request.provider}); }
+std::unique_ptr<Provider> make(const vc_create &request) {
+    return std::make_unique<Google>(Settings{request.provider});
+}
 
 } // namespace
 

@@ -49,8 +49,8 @@ protected:
     void heard(Utterance &utterance, std::string_view message) override {
         wire::SynthesizeResponse response;
         if (!response.ParseFromArray(message.data(), static_cast<int>(message.size())))
-            return fail(utterance, {VC_E_VENDOR, provider.channel.peer() + " sent what is no SynthesizeResponse; is it a "
-                                    "voice?"});
+            return fail(utterance, {VC_E_VENDOR, provider.channel.peer()
+                                                     + " sent what is no SynthesizeResponse; is it a voice?"});
         switch (response.response_type_case()) {
         case wire::SynthesizeResponse::kStarted: return started(utterance, response.started().audio_info());
         case wire::SynthesizeResponse::kAudioChunk:
@@ -64,9 +64,10 @@ protected:
 private:
     void started(Utterance &utterance, const wire::AudioInfo &info) {
         if ((info.channels() > 1) || (info.bit_depth() != 0 && info.bit_depth() != 16))
-            return fail(utterance, {VC_E_VENDOR, provider.channel.peer() + " sends audio of " +
-                                    std::to_string(info.channels()) + " channels and " + std::to_string(info.bit_depth()) +
-                                    " bits; one channel of 16 bits is taken"});
+            return fail(utterance, {VC_E_VENDOR, provider.channel.peer() + " sends audio of "
+                                                     + std::to_string(info.channels()) + " channels and "
+                                                     + std::to_string(info.bit_depth())
+                                                     + " bits; one channel of 16 bits is taken"});
         if (settings.believes_rate && is_known_rate(info.sample_rate())) utterance.rate_hz = info.sample_rate();
     }
 

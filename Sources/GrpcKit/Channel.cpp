@@ -26,7 +26,9 @@ struct Channel::Parts {
     std::unique_ptr<Stub> stub;
 };
 
-struct Call::Rpc final : grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>, std::enable_shared_from_this<Rpc> {
+using Reactor = grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+struct Call::Rpc final : Reactor, std::enable_shared_from_this<Rpc> {
     grpc::ClientContext context;
     std::shared_ptr<Inbox> inbox;
     std::shared_ptr<Rpc> self; // Until OnDone.

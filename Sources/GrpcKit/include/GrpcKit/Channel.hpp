@@ -2,8 +2,8 @@
 //
 // gRPC's own headers stay out of this one: they take three seconds to compile, and a plugin needs five of their words.
 // For the same reason there are no generated stubs. A message is generated from its .proto; a method is its path, and
-// all methods are called as streams in both directions, which on the wire are what unary and half-streamed calls are too
-// (gRPC over HTTP/2: one message and END_STREAM).
+// all methods are called as streams in both directions, which on the wire is what unary and half-streamed calls are
+// too (gRPC over HTTP/2: one message and END_STREAM).
 // SPDX-License-Identifier: Apache-2.0
 #ifndef GRPCKIT_CHANNEL_HPP
 #define GRPCKIT_CHANNEL_HPP
@@ -57,8 +57,8 @@ public:
     Channel(Endpoint endpoint, Worker &worker);
     ~Channel();
 
-    /// On the worker's thread, as all that follows: connects, if it is not connected; returns at once. Without free descriptors
-    /// nothing happens, and calls end with RESOURCE_EXHAUSTED.
+    /// On the worker's thread, as all that follows: connects, if it is not connected; returns at once. Without free
+    /// descriptors nothing happens, and calls end with RESOURCE_EXHAUSTED.
     void connect();
 
     /// Starts an RPC of "/package.Service/Method".

@@ -1,5 +1,5 @@
 // Why a request failed, in the words of the contract and of gRPC at once: the status code of gRPC decides what the host
-// does (wait, go elsewhere, tell the operator), and its name stays in the error, because it is what a server's logs have.
+// does (wait, go elsewhere, tell the operator), and its name stays in the error, because a server's logs have it too.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef GRPCKIT_FAILURE_HPP
 #define GRPCKIT_FAILURE_HPP

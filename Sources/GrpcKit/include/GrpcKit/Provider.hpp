@@ -39,8 +39,8 @@ public:
     /// In `start`, as VC_CONTROL of the provider: what has to be fetched ahead.
     virtual void starting() {}
 
-    /// What every RPC carries: the token, from the secret that `token` names. Only within a VC_CONTROL call of `object`.
-    /// The secret is lent: the text is to be used for one RPC and dropped.
+    /// What every RPC carries: the token, from the secret that `token` names. Only within a VC_CONTROL call of
+    /// `object`. The secret is lent: the text is dropped when the request that it serves needs no further RPC.
     Metadata credentials(vc_handle object) const;
     /// The setting `token` without `${secret:` and `}`, or empty.
     const std::string &token_secret() const { return token_name; }

@@ -52,8 +52,8 @@ protected:
     void emit(uint64_t epoch, std::function<vc_status()> offer);
     void emit_plain(uint32_t type, uint64_t epoch, uint64_t request);
     void emit_failure(const Failure &failure, uint64_t epoch, uint64_t request, bool is_fatal = false);
-    /// Whether so much waits for credit that nothing more should be read. Some of it is read ahead: who has credit again
-    /// should not have to wait for the network first.
+    /// Whether so much waits for credit that nothing more should be read. Some of it is read ahead: who has credit
+    /// again should not have to wait for the network first.
     bool is_held_up() const { return outbox.size() >= 32; }
 
     /// Whether somebody has canceled it, and this thread will hear of it next.

@@ -5,8 +5,8 @@
 // waits for gRPC, and CANCELED comes after the last event of its epoch because one thread says both. `cancel` itself
 // posts nothing: it raises its session's epoch and nudges, two atomics and a semaphore, which take no lock.
 //
-// A thread for each session was refused (a host has hundreds of them), and tasks of the host too: a task is not one at a
-// time with others, and the pool is shared with those that compute.
+// A thread for each session was refused (a host has hundreds of them), and tasks of the host too: a task is not one at
+// a time with others, and the pool is shared with those that compute.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef GRPCKIT_WORKER_HPP
 #define GRPCKIT_WORKER_HPP
