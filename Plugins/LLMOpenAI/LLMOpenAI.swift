@@ -78,7 +78,11 @@ final class LLMOpenAI: LanguageModel, ChatVendor {
             fields[configuration.text("token_limit_name") ?? "max_tokens"] = .integer(Int64(limit))
         }
         if let stop = configuration.texts("stop"), !stop.isEmpty { fields["stop"] = .array(stop.map { .string($0) }) }
-        if configuration.flag("usage") ?? true { fields["stream_options"] = ["include_usage": true] }
+        if configuration.flag("usage") ?? true {
+            var options = fields["stream_options"]?.object ?? [:]
+            options["include_usage"] = true
+            fields["stream_options"] = .object(options)
+        }
         return fields
     }
 
