@@ -153,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         self.line({"status": "pulling manifest"})
         if body["model"] not in state["library"]:
             self.line({"error": "pull model manifest: file does not exist"})
-            return self.finish()
+            return self.end_body()
         layer = {"status": "pulling 8eeb52dfb3bb", "digest": "sha256:8eeb52dfb3bb", "total": 2019377376}
         self.line(layer)
         for part in range(1, 11):
@@ -163,7 +163,7 @@ class Handler(BaseHTTPRequestHandler):
             if status == "success":
                 state["models"].append(full(body["model"]))
             self.line({"status": status})
-        self.finish()
+        self.end_body()
 
     def chat(self, body, fault):
         check_chat(body)
@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(state["tokenMs"] / 1000)
             self.check_client()
         self.line(chunk({}, True, done_reason=reason, **counts))
-        self.finish()
+        self.end_body()
 
     def break_off(self, fault):
         if fault == "error":
@@ -217,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
         else:
-            self.finish()
+            self.end_body()
 
     def check_client(self):
         """As Go's server notices a client that has gone, before it writes again."""
@@ -252,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
     def chunk(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
-    def finish(self):
+    def end_body(self):
         self.wfile.write(b"0\r\n\r\n")
 
     def whole(self, value, status=200, kind="application/json; charset=utf-8"):
@@ -266,6 +266,9 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that leaves between two requests is none."""
 
 
 server = Server(("127.0.0.1", 0), Handler)

@@ -19,20 +19,22 @@ public struct TimedAnswer: Sendable {
         case failed(ProviderFailure)
     }
 
-    public internal(set) var askedNs: UInt64
-    public internal(set) var end = End.complete
+    public var askedNs: UInt64
+    public var end = End.complete
     /// Of the first words, or of the first function that was called.
-    public internal(set) var firstNs: UInt64?
-    public internal(set) var lastNs: UInt64?
-    public internal(set) var endNs: UInt64 = 0
-    public internal(set) var text = ""
+    public var firstNs: UInt64?
+    public var lastNs: UInt64?
+    public var endNs: UInt64 = 0
+    public var text = ""
     /// Pieces in which the text came; most servers send one for each token.
-    public internal(set) var pieces = 0
-    public internal(set) var toolCalls: [String] = []
+    public var pieces = 0
+    public var toolCalls: [String] = []
     /// As the provider counts them; nil when it does not.
-    public internal(set) var inputTokens: Int?
-    public internal(set) var cachedTokens: Int?
-    public internal(set) var outputTokens: Int?
+    public var inputTokens: Int?
+    public var cachedTokens: Int?
+    public var outputTokens: Int?
+
+    public init(askedNs: UInt64) { self.askedNs = askedNs }
 }
 
 /// A session of a running provider, to be asked one question after the other.
