@@ -78,7 +78,9 @@ final class LlamaSession: LanguageModelSession {
                     follow(pool.reconnect())
                 }
             case .fail(let number):
-                fail(number, problem ?? PluginError(.network, "\(provider.vendor) cannot be reached", isRetryable: true))
+                fail(
+                    number,
+                    problem ?? PluginError(.network, "\(provider.vendor) cannot be reached", isRetryable: true))
             }
         }
     }
@@ -197,11 +199,11 @@ final class LlamaSession: LanguageModelSession {
 
     /// The service has no limits of its own.
     private func limit(_ number: UInt64, _ asked: Asked) {
-        for (ms, what) in [(provider.firstTokenMs, "did not begin its answer"), (provider.timeoutMs, "did not end its answer")] {
+        for (ms, what) in [(provider.firstTokenMs, "begin"), (provider.timeoutMs, "end")] {
             let timer = host.timers.after(ms) { [weak self] in
                 guard let self else { return }
-                fail(
-                    number, PluginError(.timeout, "\(provider.vendor) \(what) within \(ms) ms", isRetryable: true))
+                let message = "\(provider.vendor) did not \(what) its answer within \(ms) ms"
+                fail(number, PluginError(.timeout, message, isRetryable: true))
             }
             if let timer { asked.timers.append(timer) }
         }

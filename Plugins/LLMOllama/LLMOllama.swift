@@ -1,8 +1,8 @@
 // A language model in Ollama, by its own API.
 //
-// Ollama also answers in OpenAI's shape, which LLMOpenAI speaks. Its own API is worth a plugin because three things that
-// matter at a telephone can only be said there: that the model shall not think first, that it shall stay in memory
-// with the same context from the first call on, and that a model that is missing shall be fetched.
+// Ollama also answers in OpenAI's shape, which LLMOpenAI speaks. Its own API is worth a plugin because three things
+// that matter at a telephone can only be said there: that the model shall not think first, that it shall stay in
+// memory with the same context from the first call on, and that a model that is missing shall be fetched.
 
 import ChatStream
 import JSON
@@ -29,7 +29,7 @@ final class LLMOllama: LanguageModel, ChatVendor {
         model = OllamaModel(settings, host)
     }
 
-    /// Ready at once: a server that is down, or a model that takes minutes to come, must not keep the host from starting.
+    /// Ready at once: a server that is down, or a model that takes minutes to come, must not keep the host waiting.
     func start() { model.prepare() }
 
     func open(_ host: SessionHost) -> LLMOllamaSession {

@@ -5,9 +5,9 @@
 //      ├─ pull = yes: pull ──► show
 //      └─ else: list, and tell the operator what there is
 //
-// It begins when the host starts, and again with a call when something was wrong before or the model was not used for so
-// long that Ollama may have let it go. Calls do not wait for any of it: the first question of a call comes seconds after
-// its begin, and a question to a model that is not loaded is answered late rather than never.
+// It begins when the host starts, and again with a call when something was wrong before or the model was not used for
+// so long that Ollama may have let it go. Calls do not wait for any of it: the first question of a call comes seconds
+// after its beginning, and a question to a model that is not loaded is answered late rather than never.
 
 import ChatStream
 import JSON

@@ -53,8 +53,8 @@ struct OllamaChatTests {
     @Test("Calls get ids that are new in the conversation, and their arguments may be a text")
     func calls() {
         let text =
-            #"{"message":{"content":"","tool_calls":[{"function":{"name":"a","arguments":{"x":1}}},{"id":"own","function":{"name":"b","arguments":"{}"}}]},"done":false}"#
-            + "\n" + end
+            #"{"message":{"tool_calls":[{"function":{"name":"a","arguments":{"x":1}}},"#
+            + #"{"id":"own","function":{"name":"b","arguments":"{}"}}]},"done":false}"# + "\n" + end
         var answer = OllamaAnswer(callsBefore: 2)
         let steps = answer.feed(Array(text.utf8))
         #expect(steps[0] == .emit(.toolCall(ToolCall(id: "call_3", name: "a", arguments: #"{"x":1}"#))))
@@ -81,8 +81,8 @@ struct OllamaChatTests {
             wishes: ["max_tokens": 9, "stop": "x", "response_format": ["type": "text"], "num_ctx": 1], hasTools: true)
         #expect(
             body
-                == #"{"keep_alive":-1,"messages":[{"content":"ı","role":"user"}],"model":"m","options":{"num_ctx":2048,"num_predict":9,"stop":["x"]},"stream":true,"think":false}"#
-        )
+                == #"{"keep_alive":-1,"messages":[{"content":"ı","role":"user"}],"model":"m","#
+                + #""options":{"num_ctx":2048,"num_predict":9,"stop":["x"]},"stream":true,"think":false}"#)
         #expect(OllamaRequest.think("server") == nil && OllamaRequest.think("low") == "low")
         #expect(OllamaRequest.duration("24h") == "24h" && OllamaRequest.duration("0") == 0)
     }

@@ -21,9 +21,11 @@ public struct LlamaRequest: Sendable {
         /// - Parameter language: BCP 47; Turkish and English are known.
         public init(language: String) {
             if language.lowercased().hasPrefix("tr") {
-                (before, caller, agent, now) = ("Konuşmanın buraya kadarki kısmı:", "Arayan", "Sen", "Arayan şimdi diyor ki:")
+                (before, now) = ("Konuşmanın buraya kadarki kısmı:", "Arayan şimdi diyor ki:")
+                (caller, agent) = ("Arayan", "Sen")
             } else {
-                (before, caller, agent, now) = ("The conversation so far:", "Caller", "You", "The caller now says:")
+                (before, now) = ("The conversation so far:", "The caller now says:")
+                (caller, agent) = ("Caller", "You")
             }
         }
     }
@@ -63,7 +65,8 @@ public struct LlamaRequest: Sendable {
         }
         if let limit = options["max_completion_tokens"], limit != .null { fields["max_tokens"] = limit }
 
-        let words = history == .inside ? told(messages[..<last], before: Self.text(messages[last])) : Self.text(messages[last])
+        let newest = Self.text(messages[last])
+        let words = history == .inside ? told(messages[..<last], before: newest) : newest
         switch form {
         case .prompt:
             fields["system_prompt"] = .string(system)

@@ -68,7 +68,8 @@ public struct ModelPull: Sendable {
 
     private func failure(_ reason: String) -> PluginError {
         PluginError(
-            .vendor, "\(model) could not be pulled: \(reason); is the name right, and can the server reach its library?",
+            .vendor,
+            "\(model) could not be pulled: \(reason); is the name right, and can the server reach its library?",
             isRetryable: true, vendor: "Ollama")
     }
 }

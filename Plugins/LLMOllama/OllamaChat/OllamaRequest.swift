@@ -1,9 +1,9 @@
 // What is sent to /api/chat.
 //
 // The host speaks the shape of OpenAI's chat. Ollama's differs in three places: arguments of a function are an object
-// and not a text, a result names its function, and what OpenAI has at the top of a request is in `options`, under older
-// names. Two things are said in every request because leaving them out costs seconds: `think`, which a server turns on by
-// itself for a model that can, and `num_ctx`, since a request with another one loads the model anew.
+// and not a text, a result names its function, and what OpenAI has at the top of a request is in `options`, under
+// older names. Two things are said in every request because leaving them out costs seconds: `think`, which a server
+// turns on by itself for a model that can, and `num_ctx`, since a request with another one loads the model anew.
 
 public import JSON
 import PluginKit

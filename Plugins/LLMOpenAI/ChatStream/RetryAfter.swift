@@ -1,7 +1,7 @@
 // How long a server wants to be left alone.
 //
-// Three headers in use: `retry-after-ms` of OpenAI, `Retry-After` in seconds, and the same with a date (RFC 9110, section
-// 10.2.3). `x-should-retry` of OpenAI overrules what one would think of the status.
+// Three headers are in use: `retry-after-ms` of OpenAI, `Retry-After` in seconds, and the same with a date (RFC 9110,
+// section 10.2.3). `x-should-retry` of OpenAI overrules what one would think of the status.
 
 public import PluginKit
 

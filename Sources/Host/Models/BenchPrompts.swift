@@ -21,9 +21,11 @@ struct BenchPrompts {
         let conversations = (list.array ?? []).map { entry in
             entry.string.map { Self.conversation(Self.instructions, [$0]) } ?? entry
         }
-        guard !conversations.isEmpty, conversations.allSatisfy({ ($0.array ?? []).contains { $0["role"] != nil } }) else {
+        let areMessages = conversations.allSatisfy { ($0.array ?? []).contains { $0["role"] != nil } }
+        guard !conversations.isEmpty, areMessages else {
             throw SettingsError(
-                .invalid, "\(path) must be a JSON array of texts, or of arrays of messages with \"role\" and \"content\"")
+                .invalid,
+                "\(path) must be a JSON array of texts, or of arrays of messages with \"role\" and \"content\"")
         }
         self.conversations = conversations
     }
@@ -40,7 +42,8 @@ struct BenchPrompts {
         conversation(instructions, ["Hello, my washing machine has stopped and the water does not run out."]),
         conversation(instructions, ["What does a visit cost?"]),
         conversation(
-            instructions, ["I need somebody for my oven.", "Of course. What is wrong with it?", "It does not get warm."]),
+            instructions,
+            ["I need somebody for my oven.", "Of course. What is wrong with it?", "It does not get warm."]),
         conversation(
             instructions,
             ["Are you open on Saturday?", "No, we are open from Monday to Friday.", "Then Monday, at ten if you can."]),

@@ -68,7 +68,9 @@ public final class LanguageModelTrial: PluginSessionDelegate, Sendable {
     }
 
     /// Asks and waits for the end of the answer. Messages, tools and options in the shape of OpenAI's chat.
-    public func ask(messages: JSONValue, tools: JSONValue = [], options: JSONValue = [:], timeoutMs: Int) -> TimedAnswer {
+    public func ask(
+        messages: JSONValue, tools: JSONValue = [], options: JSONValue = [:], timeoutMs: Int
+    ) -> TimedAnswer {
         let asked = hostClockNs()
         let request = state.withLock { state in
             state.request += 1
