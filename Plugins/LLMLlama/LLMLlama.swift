@@ -1,8 +1,8 @@
 // A language model behind the WebSocket service of the Turkish voice deployments: a question in one frame, the answer
 // in many, no request ids and no word for "stop".
 //
-// A session has connections of its own and shares none with other calls: without ids an answer belongs to a call only by
-// the connection on which it comes.
+// A session has connections of its own and shares none with other calls: without ids an answer belongs to a call only
+// by the connection on which it comes.
 
 import JSON
 import LlamaSocket
