@@ -16,6 +16,7 @@ import base64
 import hashlib
 import json
 import re
+import select
 import socket
 import struct
 import sys
@@ -28,7 +29,7 @@ KNOWN = {"temperature", "max_tokens", "top_p", "stop", "stream", "repeat_penalty
 
 lock = threading.Lock()
 state = {"replies": ["Merhaba, buyurun."], "tokenMs": 5, "firstMs": 0, "rag": "", "faults": []}
-log = {"questions": [], "connections": 0, "left": 0}
+log = {"questions": [], "connections": 0, "left": 0, "leftAt": []}
 
 
 class Closed(Exception):
@@ -77,16 +78,16 @@ class Connection:
                 if first & 128:
                     return b"".join(parts).decode()
 
-    def has_left(self):
-        """Whether a close frame, or the end, lies in wait: the service would find it at its next write."""
-        self.sock.setblocking(False)
-        try:
-            waiting = self.sock.recv(2, socket.MSG_PEEK)
-            return waiting == b"" or waiting[0] & 15 == CLOSE
-        except BlockingIOError:
-            return False
-        finally:
-            self.sock.setblocking(True)
+    def pause(self, seconds):
+        """Sleeps, and notices a client that closes meanwhile, as the service does at its next write."""
+        readable, _, _ = select.select([self.sock], [], [], seconds)
+        if readable:
+            waiting = self.sock.recv(1, socket.MSG_PEEK)
+            if waiting == b"" or waiting[0] & 15 == CLOSE:
+                with lock:
+                    log["left"] += 1
+                    log["leftAt"].append(time.monotonic())
+                raise Closed
 
 
 def answer(connection, text):
@@ -122,12 +123,8 @@ def answer(connection, text):
         connection.say({"rag_context": state["rag"][:500] + "...", "context_length": len(state["rag"])})
     time.sleep(state["firstMs"] / 1000)
     for token in re.findall(r"\s*\S+", reply)[:question.get("max_tokens", 1000)]:
-        if connection.has_left():
-            with lock:
-                log["left"] += 1
-            raise Closed
         connection.say({"chunk": token})
-        time.sleep(state["tokenMs"] / 1000)
+        connection.pause(state["tokenMs"] / 1000)
     connection.say({"done": True})
 
 

@@ -16,6 +16,7 @@ A fault is used up once. "then": "stall" (no answer), "cut" (the connection brea
 
 import json
 import re
+import select
 import socket
 import sys
 import threading
@@ -28,7 +29,7 @@ ROLES = {"system", "user", "assistant", "tool"}
 lock = threading.Lock()
 state = {"models": ["llama3.2:latest"], "capabilities": ["completion", "tools"], "library": [], "replies": ["Hello there."],
          "tokenMs": 5, "firstMs": 0, "pullMs": 30, "loadMs": 20, "faults": []}
-log = {"requests": [], "left": 0, "reloads": 0}
+log = {"requests": [], "left": 0, "reloads": 0, "leftAt": []}
 loaded = {}  # model: the options that decide about loading
 
 
@@ -141,6 +142,7 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             with lock:
                 log["left"] += 1
+                log["leftAt"].append(time.monotonic())
             self.close_connection = True
 
     def show(self, body, fault):
@@ -203,8 +205,7 @@ class Handler(BaseHTTPRequestHandler):
             if number == 2 and fault:
                 return self.break_off(fault)
             self.line(chunk(message))
-            time.sleep(state["tokenMs"] / 1000)
-            self.check_client()
+            self.pause(state["tokenMs"] / 1000)
         self.line(chunk({}, True, done_reason=reason, **counts))
         self.end_body()
 
@@ -219,16 +220,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.end_body()
 
-    def check_client(self):
-        """As Go's server notices a client that has gone, before it writes again."""
-        self.connection.setblocking(False)
-        try:
-            if self.connection.recv(1, socket.MSG_PEEK) == b"":
-                raise BrokenPipeError
-        except BlockingIOError:
-            pass
-        finally:
-            self.connection.setblocking(True)
+    def pause(self, seconds):
+        """Sleeps, and notices a client that leaves meanwhile, as Go's server does."""
+        readable, _, _ = select.select([self.connection], [], [], seconds)
+        if readable and self.connection.recv(1, socket.MSG_PEEK) == b"":
+            raise BrokenPipeError
 
     def wait_until_client_leaves(self):
         self.close_connection = True

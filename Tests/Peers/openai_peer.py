@@ -14,6 +14,7 @@ proper end without a reason).
 
 import json
 import re
+import select
 import socket
 import sys
 import threading
@@ -30,7 +31,7 @@ NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 
 lock = threading.Lock()
 state = {"replies": ["Hello there."], "tokenMs": 5, "firstMs": 0, "key": "", "faults": [], "models": ["test-model"]}
-log = {"requests": [], "left": 0}
+log = {"requests": [], "left": 0, "leftAt": []}
 
 
 class Refused(Exception):
@@ -123,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             with lock:
                 log["left"] += 1
+                log["leftAt"].append(time.monotonic())
             self.close_connection = True
 
     def answer(self, body, fault):
@@ -153,8 +155,7 @@ class Handler(BaseHTTPRequestHandler):
             self.choice(delta)
             if number == 1:
                 self.chunk(": ping\n\n")
-            time.sleep(state["tokenMs"] / 1000)
-            self.check_client()
+            self.pause(state["tokenMs"] / 1000)
         usage = {"prompt_tokens": 20, "completion_tokens": len(deltas), "total_tokens": 20 + len(deltas),
                  "prompt_tokens_details": {"cached_tokens": 16}}
         self.choice({}, reason, **({"x_groq": {"id": "req_1", "usage": usage}} if FLAVOUR == "groq" else {}))
@@ -192,15 +193,11 @@ class Handler(BaseHTTPRequestHandler):
         data = text.encode()
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
-    def check_client(self):
-        self.connection.setblocking(False)
-        try:
-            if self.connection.recv(1, socket.MSG_PEEK) == b"":
-                raise BrokenPipeError
-        except BlockingIOError:
-            pass
-        finally:
-            self.connection.setblocking(True)
+    def pause(self, seconds):
+        """Sleeps, and notices a client that leaves meanwhile, which ends its work."""
+        readable, _, _ = select.select([self.connection], [], [], seconds)
+        if readable and self.connection.recv(1, socket.MSG_PEEK) == b"":
+            raise BrokenPipeError
 
     def wait_until_client_leaves(self):
         self.close_connection = True
