@@ -5,31 +5,13 @@ import LlamaSocket
 import PluginKit
 
 final class LlamaSession: LanguageModelSession {
-    /// A question that is not answered.
-    private final class Asked {
-        let question: Question
-        let frame: String
-        var retriesLeft: Int
-        var hasOutput = false
-        var limit: SentenceLimit
-        var thoughts = ThoughtFilter()
-        var timers: [ScheduledTimer] = []
-
-        init(_ question: Question, _ frame: String, retriesLeft: Int, sentencesMax: Int) {
-            self.question = question
-            self.frame = frame
-            self.retriesLeft = retriesLeft
-            limit = SentenceLimit(sentencesMax: sentencesMax)
-        }
-    }
-
     private let provider: LLMLlama
     private let host: SessionHost
     private let request: LlamaRequest
     private var pool = LlamaPool()
     private var sockets: [Int: WebSocket] = [:]
     /// By a number of our own: the host may ask the same request again.
-    private var asked: [UInt64: Asked] = [:]
+    private var asked: [UInt64: LlamaQuestion] = [:]
     private var latest: UInt64 = 0
     /// Why the latest connection could not be had.
     private var problem: PluginError?
@@ -48,7 +30,7 @@ final class LlamaSession: LanguageModelSession {
                 PluginError(.argument, "\(provider.vendor) answers only what a caller said, and nothing was said"))
         }
         latest += 1
-        let asked = Asked(question, frame, retriesLeft: provider.retries, sentencesMax: provider.sentencesMax)
+        let asked = LlamaQuestion(question, frame, retriesLeft: provider.retries, sentencesMax: provider.sentencesMax)
         self.asked[latest] = asked
         limit(latest, asked)
         follow(pool.ask(latest))
@@ -148,7 +130,7 @@ final class LlamaSession: LanguageModelSession {
         }
     }
 
-    private func say(_ text: String, _ number: UInt64, _ asked: Asked) {
+    private func say(_ text: String, _ number: UInt64, _ asked: LlamaQuestion) {
         let (words, isOver) = asked.limit.pass(text)
         if !asked.hasOutput {
             asked.hasOutput = true
@@ -198,7 +180,7 @@ final class LlamaSession: LanguageModelSession {
     }
 
     /// The service has no limits of its own.
-    private func limit(_ number: UInt64, _ asked: Asked) {
+    private func limit(_ number: UInt64, _ asked: LlamaQuestion) {
         for (ms, what) in [(provider.firstTokenMs, "begin"), (provider.timeoutMs, "end")] {
             let timer = host.timers.after(ms) { [weak self] in
                 guard let self else { return }

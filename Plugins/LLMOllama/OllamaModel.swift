@@ -24,8 +24,6 @@ final class OllamaModel: Sendable {
     private static let againNs: UInt64 = 5_000_000_000
     /// Ollama's own default lets a model go after five minutes.
     private static let idleNs: UInt64 = 240_000_000_000
-    /// Of an answer that is read whole.
-    private static let bodyBytesMax = 4 << 20
 
     private enum Phase { case unknown, preparing, pulling(percent: Int), loaded }
 
@@ -158,19 +156,18 @@ final class OllamaModel: Sendable {
         host.log.info("\(settings.model) is not there and is pulled")
         let body = JSONValue.object(["model": .string(settings.model), "stream": true]).text
         let download = Mutex(ModelPull(model: settings.model))
-        let refusal = Mutex<(status: Int, bytes: [UInt8])>((0, []))
-        start(settings.post("/api/pull", body, deadlineMs: settings.pullTimeoutMs), as: "pulled") { [self] event in
-            switch event {
-            case .response(let response): refusal.withLock { $0.status = response.status }
-            case .data(let bytes) where refusal.withLock({ $0.status }) == 200:
-                follow(download.withLock { $0.feed(bytes) })
-            case .data(let bytes):
-                refusal.withLock { $0.bytes += bytes.prefix(Self.bodyBytesMax - $0.bytes.count) }
-            case .done where refusal.withLock({ $0.status }) == 200: follow(download.withLock { $0.end() })
-            case .done:
-                failed("pulled", "\(refusal.withLock { "\($0.status): \(VendorError(body: $0.bytes).message)" })")
-            case .failed(let error): failed("pulled", error.message)
+        do throws(PluginError) {
+            try host.start(settings.post("/api/pull", body, deadlineMs: settings.pullTimeoutMs)) { [self] event in
+                switch event {
+                // A refusal has the shape of a last line with an error.
+                case .response: break
+                case .data(let bytes): follow(download.withLock { $0.feed(bytes) })
+                case .done: follow(download.withLock { $0.end() })
+                case .failed(let error): failed("pulled", error.message)
+                }
             }
+        } catch {
+            failed("pulled", error.message)
         }
     }
 
@@ -200,25 +197,14 @@ final class OllamaModel: Sendable {
         host.log.warning("\(settings.model) was not \(what): \(reason)")
     }
 
-    /// Asks for an answer that is JSON, and hands it over whole.
     private func ask(
         _ request: HTTPRequest, as what: String, then: @escaping @Sendable (Int, JSONValue) -> Void
     ) {
-        let answer = Mutex<(status: Int, bytes: [UInt8])>((0, []))
-        start(request, as: what) { [self] event in
-            switch event {
-            case .response(let response): answer.withLock { $0.status = response.status }
-            case .data(let bytes): answer.withLock { $0.bytes += bytes.prefix(Self.bodyBytesMax - $0.bytes.count) }
-            case .done:
-                let (status, bytes) = answer.withLock { $0 }
-                let text = String(decoding: bytes, as: UTF8.self)
-                then(status, (try? JSONValue(parsing: text)) ?? .string(String(text.prefix(200))))
-            case .failed(let error): failed(what, error.message)
+        host.ask(request) { [self] outcome in
+            switch outcome {
+            case .success(let answer): then(answer.status, answer.body)
+            case .failure(let error): failed(what, error.message)
             }
         }
-    }
-
-    private func start(_ request: HTTPRequest, as what: String, _ onEvent: @escaping @Sendable (HTTPEvent) -> Void) {
-        do throws(PluginError) { try host.start(request, onEvent) } catch { failed(what, error.message) }
     }
 }

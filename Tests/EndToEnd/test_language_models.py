@@ -267,7 +267,7 @@ class Bench(unittest.TestCase):
         # The same questions to both, after a first one that does not count.
         for asked in bodies:
             said = [body["messages"][-1]["content"] for body in asked if body["messages"]]
-            self.assertEqual(said, ["Açık mısınız?", "Açık mısınız?", "Peki pazar günü?"])
+            self.assertEqual(said, ["Açık mısınız?", "Yes. Açık mısınız?", "Yes. Peki pazar günü?"])
         self.assertEqual(table.returncode, 1)
         self.assertRegex(table.stdout, r"(?m)^llm\.quick llama3\.2 +\d+ ms .* yes$")
         self.assertRegex(table.stdout, r"(?m)^llm\.quick gone +- .* -$")

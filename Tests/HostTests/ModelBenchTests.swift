@@ -75,6 +75,19 @@ struct ModelBenchTests {
         #expect(result.answers == 1 && result.failures.count == 3 && result.failures.last == "gone")
     }
 
+    @Test("No question is asked twice, and all of them begin alike")
+    func repetition() {
+        let prompts = BenchPrompts(language: "tr")
+        var asked: Set<String> = [prompts.conversations[0].text]
+        for run in 0..<8 {
+            for index in prompts.conversations.indices {
+                let conversation = prompts.conversation(index, run: run)
+                #expect(asked.insert(conversation.text).inserted)
+                #expect(conversation.array?.dropLast() == prompts.conversations[index].array?.dropLast())
+            }
+        }
+    }
+
     @Test("The built-in prompts end with the caller, in both languages")
     func prompts() throws {
         for language in ["en", "tr-TR"] {
@@ -83,6 +96,6 @@ struct ModelBenchTests {
             }
         }
         #expect(BenchPrompts(language: "tr").conversations[1].text.contains("ücreti"))
-        #expect(throws: (any Error).self) { try BenchPrompts(contentsOf: "/nonexistent.json") }
+        #expect(throws: (any Error).self) { try BenchPrompts(contentsOf: "/nonexistent.json", language: "en") }
     }
 }

@@ -39,8 +39,9 @@ enum ModelsCommand: Command {
     static func run(_ words: [String]) throws -> Int32 {
         let arguments = try Arguments(words, options: options)
         guard arguments.positional.first == "bench" else { throw UsageError(message: "say `models bench`") }
-        let prompts = try arguments["--prompts"].map { try BenchPrompts(contentsOf: $0) }
-            ?? BenchPrompts(language: arguments["--language"] ?? "en")
+        let language = arguments["--language"] ?? "en"
+        let prompts = try arguments["--prompts"].map { try BenchPrompts(contentsOf: $0, language: language) }
+            ?? BenchPrompts(language: language)
         let targetMs = try number(arguments, "--target-ms", 400, in: 1...60_000)
         let runs = try number(arguments, "--runs", 3, in: 1...1_000)
         let tokensMax = try number(arguments, "--max-tokens", 100, in: 1...100_000)
@@ -60,7 +61,7 @@ enum ModelsCommand: Command {
         running.secrets.replace(try secrets(of: candidates, sources.configuration))
 
         var bench = ModelBench(
-            prompts: prompts, runs: runs, language: arguments["--language"] ?? "en",
+            prompts: prompts, runs: runs, language: language,
             tools: arguments.has("--tools") ? BuiltInTools.descriptions : [],
             options: ["max_tokens": .integer(Int64(tokensMax))], log: log)
         bench.warmUpMs = warmUpS * 1_000

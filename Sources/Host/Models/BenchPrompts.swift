@@ -1,5 +1,8 @@
-// The conversations that every model is asked for its next sentence in: short, as at a telephone, with the same
-// instructions before each, so that a server's prompt cache has the part in it to play that it has in calls.
+// The conversations that every model is asked for its next sentence in: short, as at a telephone.
+//
+// A server's prompt cache has the part to play that it has in calls: it knows the instructions, which are the same before
+// each, and not what the caller says. So no question is asked twice: in every run the caller's last words begin with
+// another interjection, the same for all models.
 
 import Control
 import JSON
@@ -7,12 +10,33 @@ import JSON
 struct BenchPrompts {
     /// Each an array of messages in the shape of OpenAI's chat.
     let conversations: [JSONValue]
+    private let interjections: [String]
+
+    /// How a caller begins a sentence; there are as many as runs that are usual.
+    private static let interjections = ["Yes. ", "Well, ", "Okay, so, ", "Sorry, ", "Hello? ", "Right. "]
+    private static let turkishInterjections = ["Evet. ", "Şey, ", "Peki, ", "Pardon, ", "Alo? ", "Tamam. "]
+
+    /// A conversation as it is asked in a run, counted from 0.
+    func conversation(_ index: Int, run: Int) -> JSONValue {
+        var messages = conversations[index].array ?? []
+        guard let last = messages.lastIndex(where: { $0["role"]?.string == "user" }),
+            var message = messages[last].object, let words = message["content"]?.string
+        else { return conversations[index] }
+        let interjection = run < interjections.count ? interjections[run] : "\(run + 1). "
+        message["content"] = .string(interjection + words)
+        messages[last] = .object(message)
+        return .array(messages)
+    }
 
     /// - Parameter language: "tr" for Turkish; anything else is English.
-    init(language: String) { conversations = language.hasPrefix("tr") ? Self.turkish : Self.english }
+    init(language: String) {
+        let isTurkish = language.hasPrefix("tr")
+        conversations = isTurkish ? Self.turkish : Self.english
+        interjections = isTurkish ? Self.turkishInterjections : Self.interjections
+    }
 
-    /// From a file: a JSON array of texts, or of arrays of messages.
-    init(contentsOf path: String) throws(SettingsError) {
+    /// From a file: a JSON array of texts, or of arrays of messages. `language` is that of the interjections.
+    init(contentsOf path: String, language: String) throws(SettingsError) {
         let text = try TextFile.read(path, bytesMax: Self.fileBytesMax)
         let list: JSONValue
         do { list = try JSONValue(parsing: text) } catch {
@@ -28,6 +52,7 @@ struct BenchPrompts {
                 "\(path) must be a JSON array of texts, or of arrays of messages with \"role\" and \"content\"")
         }
         self.conversations = conversations
+        interjections = language.hasPrefix("tr") ? Self.turkishInterjections : Self.interjections
     }
 
     /// Conversations, not books.

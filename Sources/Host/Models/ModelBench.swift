@@ -96,8 +96,10 @@ struct ModelBench {
     }
 
     private func measure(_ trial: LanguageModelTrial, _ result: inout ModelResult) {
-        for _ in 0..<runs {
-            for conversation in prompts.conversations { result.add(ask(trial, conversation)) }
+        for run in 0..<runs {
+            for index in prompts.conversations.indices {
+                result.add(ask(trial, prompts.conversation(index, run: run)))
+            }
         }
     }
 
