@@ -1,4 +1,5 @@
-// An answer of the server that is read whole before anything is made of it: what a model can do, which models there are.
+// An answer of the server that is read whole before anything is made of it: what a model can do, which models there
+// are.
 
 import JSON
 import PluginKit

@@ -1,8 +1,8 @@
 // The conversations that every model is asked for its next sentence in: short, as at a telephone.
 //
-// A server's prompt cache has the part to play that it has in calls: it knows the instructions, which are the same before
-// each, and not what the caller says. So no question is asked twice: in every run the caller's last words begin with
-// another interjection, the same for all models.
+// A server's prompt cache has the part to play that it has in calls: it knows the instructions, which are the same
+// before each, and not what the caller says. So no question is asked twice: in every run the caller's last words begin
+// with another interjection, the same for all models.
 
 import Control
 import JSON
