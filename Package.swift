@@ -83,9 +83,9 @@ func plugin(
 }
 
 /// The part of a plugin that decides and touches nothing: a module of its own, so that tests can import it.
-func logic(_ name: String, of plugin: String) -> Target {
+func logic(_ name: String, of plugin: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(
-        name: name, dependencies: ["PluginKit", "JSON"], path: "Plugins/\(plugin)/\(name)",
+        name: name, dependencies: ["PluginKit", "JSON"] + dependencies, path: "Plugins/\(plugin)/\(name)",
         swiftSettings: swiftSettings)
 }
 
@@ -100,6 +100,8 @@ let plugins = [
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
         hasScripts: true),
     plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
+    plugin("LLMOllama", .swift, ["ChatStream"], logic: "OllamaChat", hasScripts: true),
+    plugin("LLMLlama", .swift, ["ChatStream"], logic: "LlamaSocket", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
     plugin(
         "TTSFlite", .c,
@@ -172,13 +174,16 @@ let package = Package(
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
         logic("BackToBack", of: "TelephonyOpenSIPS"),
+        logic("OllamaChat", of: "LLMOllama", ["ChatStream"]), logic("LlamaSocket", of: "LLMLlama"),
         .target(
             name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             linkerSettings: [.linkedLibrary("crypto")]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
+        tests("Control"), tests(
+            "PluginKit",
+            ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "OllamaChat", "LlamaSocket"]),
         tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
         tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
