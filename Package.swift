@@ -82,6 +82,8 @@ let plugins = [
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
+    plugin("STTDeepgram", .swift, logic: "DeepgramListen", hasScripts: true),
+    plugin("STTVosk", .swift, logic: "VoskDialogue", hasScripts: true),
     plugin(
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
         hasScripts: true),
@@ -148,9 +150,12 @@ let package = Package(
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        logic("DeepgramListen", of: "STTDeepgram"), logic("VoskDialogue", of: "STTVosk"),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
+        tests("Control"), tests(
+            "PluginKit",
+            ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "DeepgramListen", "VoskDialogue"]),
         tests("JSON"), tests("Host"),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
