@@ -11,9 +11,11 @@ extension ListenSession {
     static let coverageMs = 100
 
     func heard(_ message: ListenMessage) {
+        lastHeardNs = host.clock.nowNs
         switch message {
         case .connected(let requestID):
-            host.log.debug("Deepgram listens", (name: "requestID", value: requestID), (name: "model", value: plan.model))
+            host.log.debug(
+                "Deepgram listens", (name: "requestID", value: requestID), (name: "model", value: plan.model))
             connected()
         case .turn(let turn): heard(turn)
         case .results(let results): heard(results)
@@ -80,7 +82,8 @@ extension ListenSession {
         let piece = HeardPiece(
             // A segment keeps its beginning until it is frozen.
             id: Int64((min(max(results.start, 0), 1e9) * 1000).rounded()), text: results.text,
-            words: words(results.words), start: position(results.start), end: position(results.start + results.duration),
+            words: words(results.words), start: position(results.start),
+            end: position(results.start + results.duration),
             confidence: results.text.isEmpty ? nil : share(results.confidence),
             language: results.language.isEmpty ? plan.language : results.language, isFrozen: results.isFinal)
         let outputs = utterances.heard(piece)

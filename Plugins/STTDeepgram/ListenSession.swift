@@ -17,6 +17,8 @@ final class ListenSession: SpeechToTextSession {
     static let burstMs = 1000
     /// A connection that was shorter than this counts as a failure, whatever the reason.
     static let shortMs = 5000
+    /// Flux says something to each quarter of a second of audio; where it is silent for so long it stands still.
+    static let stallMs = 8000
     /// Nonsense that is borne before the connection is given up.
     static let nonsenseMax = 16
 
@@ -32,6 +34,7 @@ final class ListenSession: SpeechToTextSession {
     var eagerText: String?
     /// Connections that failed since a recogniser last heard something.
     var failures = 0
+    var lastHeardNs: UInt64 = 0
     private(set) var phase = Phase.connecting
     private var socket: WebSocket?
     private var pace: SendingPace
@@ -149,6 +152,7 @@ final class ListenSession: SpeechToTextSession {
         guard phase == .connecting else { return }
         phase = .live
         lastSentNs = host.clock.nowNs
+        lastHeardNs = lastSentNs
         pace = SendingPace(rateHz: host.rateHz, factor: provider.catchUp, burstMs: Self.burstMs)
         audio.reconnected()
         pump()
@@ -222,6 +226,7 @@ final class ListenSession: SpeechToTextSession {
             guard let self, phase != .ended else { return }
             pump()
             keepAlive()
+            lookForStall()
             tick()
         }
     }
@@ -247,6 +252,18 @@ final class ListenSession: SpeechToTextSession {
                 lastSentNs = nowNs
             }
         }
+    }
+
+    private func lookForStall() {
+        let nowNs = host.clock.nowNs
+        // Where little was sent there is nothing to say.
+        guard phase == .live, plan.interface == .flux, let socket, audio.sentSamples >= 2 * host.rateHz,
+            lastSentNs + UInt64(Self.stallMs) * 500_000 > nowNs,
+            nowNs > lastHeardNs + UInt64(Self.stallMs) * 1_000_000
+        else { return }
+        lastHeardNs = nowNs
+        announced = ListenFailure(code: "NET-0000", message: "it said nothing for \(Self.stallMs) ms")
+        socket.close(code: 1001)
     }
 
     private func pad(_ socket: WebSocket, _ nowNs: UInt64) {

@@ -24,9 +24,9 @@ extension VoskSession {
             // What comes as partial here is said again as final at once.
             _ = utterances.heard(
                 HeardPiece(
-                    id: piece.id, text: text, words: words, start: words.first?.start ?? min(piece.start, end), end: end,
-                    confidence: known.isEmpty ? nil : known.reduce(0, +) / Float(known.count), language: language,
-                    isFrozen: true))
+                    id: piece.id, text: text, words: words, start: words.first?.start ?? min(piece.start, end),
+                    end: end, confidence: known.isEmpty ? nil : known.reduce(0, +) / Float(known.count),
+                    language: language, isFrozen: true))
             piece = (piece.id + 1, end)
             if !utterances.text.isEmpty { deliver(utterances.close()) }
         case .other: break

@@ -79,7 +79,9 @@ public struct ListenPlan: Sendable, Equatable {
             if let ms = settings.endOfTurnTimeoutMs { query.append(("eot_timeout_ms", String(ms))) }
         case .nova:
             // Nova knows "tr" and not "tr-TR", and a few that differ by country, which it knows with it.
-            let withCountry = ["en-us", "en-gb", "en-au", "en-in", "en-nz", "pt-br", "pt-pt", "es-419", "fr-ca", "de-ch"]
+            let withCountry = [
+                "en-us", "en-gb", "en-au", "en-in", "en-nz", "pt-br", "pt-pt", "es-419", "fr-ca", "de-ch",
+            ]
             let tag = language.replacing("_", with: "-")
             self.language = withCountry.contains(tag.lowercased()) || base == "multi" ? tag : base
             if !self.language.isEmpty { query.append(("language", self.language)) }

@@ -1,13 +1,13 @@
 // What a recogniser that listens all the time says, made into what the contract wants to hear.
 //
-// Such a recogniser has its own idea of where a piece of speech ends, and says its hypothesis of the open piece again and
-// again. The host has its own idea too: it asks for the text so far, and takes it for the whole. Then the recogniser
-// goes on in the same piece, and its next hypothesis begins with words that were answered already. So the words of a
-// piece that went out as final are counted, and left out from then on. Times would do it too, but not every vendor
-// gives them, and counts survive that a word is moved by a few milliseconds.
+// Such a recogniser has its own idea of where a piece of speech ends, and says its hypothesis of the open piece again
+// and again. The host has its own idea too: it asks for the text so far, and takes it for the whole. Then the
+// recogniser goes on in the same piece, and its next hypothesis begins with words that were answered already. So the
+// words of a piece that went out as final are counted, and left out from then on. Times would do it too, but not every
+// vendor gives them, and counts survive that a word is moved by a few milliseconds.
 //
-// When the connection breaks, what the recogniser had understood is gone there, and not here: words that had settled are
-// kept, and audio is sent again from their end. So a long sentence costs no long wait at the pace of a telephone.
+// When the connection breaks, what the recogniser had understood is gone there, and not here: words that had settled
+// are kept, and audio is sent again from their end. So a long sentence costs no long wait at the pace of a telephone.
 
 /// A piece of a recogniser's text, as long as it is open or when it is done.
 public struct HeardPiece: Sendable, Equatable {
