@@ -7,18 +7,10 @@ final class ListenSession: SpeechToTextSession {
     /// A recogniser is connected and does not hear yet; hears; is waited for; or there will be none any more.
     enum Phase { case connecting, live, waiting, ended }
 
-    /// How often it is looked after silence and what could not be sent.
-    static let tickMs = 500
-    /// Until a pause of the host is filled: more than a late frame.
-    static let padAfterMs = 400
-    /// A turn that the host left open is not filled with silence for longer: Flux ends it after 10 s at the latest.
-    static let padMsMax = 15_000
     /// What may be sent at once, and is sent at a higher pace only after it.
     static let burstMs = 1000
     /// A connection that was shorter than this counts as a failure, whatever the reason.
     static let shortMs = 5000
-    /// Flux says something to each quarter of a second of audio; where it is silent for so long it stands still.
-    static let stallMs = 8000
     /// Nonsense that is borne before the connection is given up.
     static let nonsenseMax = 16
 
@@ -36,19 +28,19 @@ final class ListenSession: SpeechToTextSession {
     var failures = 0
     var lastHeardNs: UInt64 = 0
     private(set) var phase = Phase.connecting
-    private var socket: WebSocket?
-    private var pace: SendingPace
+    var socket: WebSocket?
+    var pace: SendingPace
     private var openedNs: UInt64 = 0
-    private var lastPushNs: UInt64 = 0
-    private var lastSentNs: UInt64 = 0
+    var lastPushNs: UInt64 = 0
+    var lastSentNs: UInt64 = 0
     /// What is there goes out although it is no whole chunk: an answer waits for it.
-    private var isFlushing = false
+    var isFlushing = false
     /// Nova is to be asked for what it has when all is sent.
-    private var owesFinalize = false
+    var owesFinalize = false
     private var nonsense = 0
-    private var reportedDrops: UInt64 = 0
+    var reportedDrops: UInt64 = 0
     /// Why the vendor said it would close, ahead of doing it.
-    private var announced: ListenFailure?
+    var announced: ListenFailure?
 
     init(_ provider: STTDeepgram, _ host: SpeechToTextHost) {
         self.provider = provider
@@ -192,87 +184,5 @@ final class ListenSession: SpeechToTextSession {
             up: PluginError(
                 .vendor, "\(provider.settings.url) sends something else than Deepgram's messages; correct `url`",
                 vendor: "deepgram"))
-    }
-
-    // MARK: Sending
-
-    /// Sends what may be sent now.
-    func pump() {
-        guard phase == .live, let socket else { return }
-        let nowNs = host.clock.nowNs
-        let chunk = host.rateHz * provider.chunkMs / 1000
-        while audio.unsentSamples >= chunk || (isFlushing && audio.unsentSamples > 0) {
-            let samples = audio.next(chunk)
-            guard pace.allowed(now: nowNs) >= samples.count,
-                socket.send(SampleCoding.bytes(samples, plan.encoding)) == .sent
-            else { break }
-            audio.sent(samples.count)
-            pace.sent(samples.count)
-            lastSentNs = nowNs
-        }
-        if audio.droppedSamples > reportedDrops {
-            reportedDrops = audio.droppedSamples
-            host.log.warning(
-                "the recogniser was away for longer than `replay_seconds_max`; what was said then is lost",
-                (name: "droppedSamples", value: String(reportedDrops)))
-        }
-        guard audio.unsentSamples == 0 else { return }
-        isFlushing = false
-        if owesFinalize, socket.send(#"{"type":"Finalize"}"#) == .sent { owesFinalize = false }
-    }
-
-    private func tick() {
-        host.timers.after(Self.tickMs) { [weak self] in
-            guard let self, phase != .ended else { return }
-            pump()
-            keepAlive()
-            lookForStall()
-            tick()
-        }
-    }
-
-    /// The host may pause, and a recogniser without audio hangs up after ten seconds. An open turn would never end
-    /// either: silence ends it.
-    private func keepAlive() {
-        let nowNs = host.clock.nowNs
-        let silentMs = (nowNs - min(nowNs, lastSentNs)) / 1_000_000
-        guard phase == .live, let socket, silentMs >= Self.padAfterMs else { return }
-        if audio.unsentSamples > 0 {
-            isFlushing = true
-            return pump()
-        }
-        let pausedMs = (nowNs - min(nowNs, lastPushNs)) / 1_000_000
-        if plan.interface == .flux, isTurnOpen || utterances.hasQuestions, pausedMs < Self.padMsMax {
-            for _ in 0..<Self.tickMs / provider.chunkMs { pad(socket, nowNs) }
-        } else if silentMs >= provider.keepAliveMs {
-            // A KeepAlive counts only when audio came before it, and Flux has none.
-            if plan.interface == .flux || audio.sentSamples == 0 {
-                pad(socket, nowNs)
-            } else if socket.send(#"{"type":"KeepAlive"}"#) == .sent {
-                lastSentNs = nowNs
-            }
-        }
-    }
-
-    private func lookForStall() {
-        let nowNs = host.clock.nowNs
-        // Where little was sent there is nothing to say.
-        guard phase == .live, plan.interface == .flux, let socket, audio.sentSamples >= 2 * host.rateHz,
-            lastSentNs + UInt64(Self.stallMs) * 500_000 > nowNs,
-            nowNs > lastHeardNs + UInt64(Self.stallMs) * 1_000_000
-        else { return }
-        lastHeardNs = nowNs
-        announced = ListenFailure(code: "NET-0000", message: "it said nothing for \(Self.stallMs) ms")
-        socket.close(code: 1001)
-    }
-
-    private func pad(_ socket: WebSocket, _ nowNs: UInt64) {
-        let count = host.rateHz * provider.chunkMs / 1000
-        guard pace.allowed(now: nowNs) >= count,
-            socket.send(SampleCoding.silence(count, plan.encoding)) == .sent
-        else { return }
-        audio.padded(count)
-        pace.sent(count)
-        lastSentNs = nowNs
     }
 }

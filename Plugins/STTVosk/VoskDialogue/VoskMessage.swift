@@ -40,6 +40,13 @@ public enum VoskReply: Sendable, Equatable {
         public var end: Double
         /// nil in a list of alternatives, whose scores are no shares.
         public var confidence: Double?
+
+        public init(text: String, start: Double, end: Double, confidence: Double?) {
+            self.text = text
+            self.start = start
+            self.end = end
+            self.confidence = confidence
+        }
     }
 
     /// The words of the utterance so far.

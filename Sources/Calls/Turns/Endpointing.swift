@@ -303,8 +303,8 @@ public struct Endpointing: Sendable, Equatable {
         return !language.hangingWords.contains(word)
     }
 
-    /// The turn in which it was said has ended without the recogniser, and was answered: a second time it would be asked
-    /// again.
+    /// The turn in which it was said has ended without the recogniser, and was answered: a second time it would be a
+    /// second question.
     private mutating func isOver(_ utterance: UInt64) -> Bool {
         guard utterance != 0, let closedUtterance, utterance <= closedUtterance else { return false }
         droppedTranscripts += 1
