@@ -1,7 +1,7 @@
 // What goes out: audio as it comes, at a pace that the vendor allows, and something in pauses.
 //
-// The host may pause, and a recogniser without audio hangs up after ten seconds. Flux's open turn would never end either:
-// silence ends it.
+// The host may pause, and a recogniser without audio hangs up after ten seconds. Flux's open turn would never end
+// either: silence ends it.
 
 import DeepgramListen
 import PluginKit

@@ -224,5 +224,6 @@ private func refusal(_ wsi: OpaquePointer) -> String {
 private func retryAfter(_ wsi: OpaquePointer) -> UInt32 {
     var text = [CChar](repeating: 0, count: 16)
     guard lws_hdr_copy(wsi, &text, Int32(text.count), WSI_TOKEN_HTTP_RETRY_AFTER) > 0 else { return 0 }
-    return min(3600, UInt32(String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)) ?? 0)
+    let digits = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+    return min(3600, UInt32(String(decoding: digits, as: UTF8.self)) ?? 0)
 }
