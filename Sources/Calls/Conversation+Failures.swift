@@ -6,7 +6,8 @@
 extension Conversation {
     mutating func failed(_ provider: Provider, _ ticket: Ticket?, _ failure: ProviderFailure, at now: Instant) {
         if ticket == nil, isOpen.remove(provider) != nil { emit(.close(provider)) }
-        log(.warning, "\(provider.name) failed: \(failure.message) \(failure.vendorCode)")
+        let code = failure.vendorCode.isEmpty ? "" : " (\(failure.vendorCode))"
+        log(.warning, "\(provider.name) failed: \(failure.message)\(code)")
         switch provider.kind {
         case .speechToText:
             if provider == recognisers.current { recogniserFailed(failure, at: now) }
