@@ -96,6 +96,8 @@ let plugins = [
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
+    plugin("STTDeepgram", .swift, logic: "DeepgramListen", hasScripts: true),
+    plugin("STTVosk", .swift, logic: "VoskDialogue", hasScripts: true),
     plugin(
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
         hasScripts: true),
@@ -175,17 +177,21 @@ let package = Package(
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
         logic("BackToBack", of: "TelephonyOpenSIPS"),
         logic("OllamaChat", of: "LLMOllama", ["ChatStream"]), logic("LlamaSocket", of: "LLMLlama"),
+        logic("DeepgramListen", of: "STTDeepgram"), logic("VoskDialogue", of: "STTVosk"),
         .target(
             name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             linkerSettings: [.linkedLibrary("crypto")]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests(
-            "PluginKit",
-            ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "OllamaChat", "LlamaSocket"]),
-        tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("Control"), tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
         tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
+        tests(
+            "PluginKit",
+            [
+                "UtteranceAudio", "DeepgramListen", "VoskDialogue", "KnowledgeEngine", "ChatStream", "OllamaChat",
+                "LlamaSocket", "PiperAudio",
+            ]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(
