@@ -105,6 +105,7 @@ let plugins = [
     plugin("LLMOllama", .swift, ["ChatStream"], logic: "OllamaChat", hasScripts: true),
     plugin("LLMLlama", .swift, ["ChatStream"], logic: "LlamaSocket", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
+    plugin("TTSCartesia", .swift, logic: "CartesiaLine", hasScripts: true),
     plugin(
         "TTSFlite", .c,
         link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
@@ -178,6 +179,7 @@ let package = Package(
         logic("BackToBack", of: "TelephonyOpenSIPS"),
         logic("OllamaChat", of: "LLMOllama", ["ChatStream"]), logic("LlamaSocket", of: "LLMLlama"),
         logic("DeepgramListen", of: "STTDeepgram"), logic("VoskDialogue", of: "STTVosk"),
+        logic("CartesiaLine", of: "TTSCartesia"),
         .target(
             name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
@@ -190,7 +192,7 @@ let package = Package(
             "PluginKit",
             [
                 "UtteranceAudio", "DeepgramListen", "VoskDialogue", "KnowledgeEngine", "ChatStream", "OllamaChat",
-                "LlamaSocket", "PiperAudio",
+                "LlamaSocket", "PiperAudio", "CartesiaLine",
             ]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
