@@ -6,6 +6,8 @@ public struct CallProfile: Sendable {
     public let name: String
     /// Called numbers and names that it answers, with * for anything.
     public let patterns: [String]
+    /// A regular expression for the beginning of the called name, in small letters; empty for none.
+    public let expression: String
     public let policy: CallPolicy
     public let chains: ProviderChains
     /// The section of its detector, or nil for the built-in one.
@@ -17,6 +19,7 @@ public struct CallProfile: Sendable {
         func list(_ key: String) -> [String] { configuration.list(section.name, key) }
         func integer(_ key: String) -> Int { configuration.integer(section.name, key) }
         patterns = list("match")
+        expression = configuration.text(section.name, "match_regex")
         chains = ProviderChains(
             speechToText: list("stt"), languageModel: list("llm"), textToSpeech: list("tts"), turn: list("turn"))
         detector = list("vad").first
@@ -43,6 +46,14 @@ public struct CallProfile: Sendable {
     public func answers(_ callee: String) -> Bool {
         let user = Self.user(of: callee)
         return patterns.contains { Self.matches($0[...], user[...]) || Self.matches($0[...], callee[...]) }
+            || isExpected(user)
+    }
+
+    /// As Python's `re.match` has it: from the first character, not to the last. Compiled for each call, of which there
+    /// are some a second: a compiled expression may not be shared between threads.
+    private func isExpected(_ user: String) -> Bool {
+        guard !expression.isEmpty, let expression = try? Regex(expression) else { return false }
+        return (try? expression.prefixMatch(in: user.lowercased())) != nil
     }
 
     /// What stands before the @ of a SIP address, without its scheme; a number as it is.
@@ -66,8 +77,17 @@ public struct CallProfile: Sendable {
 }
 
 extension [CallProfile] {
-    /// The profile for a called address: the first whose pattern takes it, else the default.
-    public func profile(for callee: String, default name: String) -> CallProfile? {
-        first { $0.answers(callee) } ?? first { $0.name == name } ?? (name.isEmpty ? first : nil)
+    /// The profile for a called address: the first whose pattern takes it, else the default. Of several defaults a
+    /// called user always gets the same one, after a restart too.
+    public func profile(for callee: String, defaults: [String]) -> CallProfile? {
+        if let answering = first(where: { $0.answers(callee) }) { return answering }
+        guard !defaults.isEmpty else { return first }
+        let place = Self.fnv1a(CallProfile.user(of: callee).lowercased()) % UInt64(defaults.count)
+        return first { $0.name == defaults[Int(place)] }
+    }
+
+    /// The hash of Fowler, Noll and Vo, which does not differ from process to process as the language's own does.
+    private static func fnv1a(_ text: String) -> UInt64 {
+        text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
 }

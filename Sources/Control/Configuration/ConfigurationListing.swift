@@ -12,6 +12,7 @@ public struct ConfigurationListing: Sendable {
     }
 
     public let rows: [Row]
+    private let dialect: HistoricDialect?
 
     /// The host's own sections with all their keys, and providers' with those of their schema and those that were
     /// given.
@@ -44,6 +45,7 @@ public struct ConfigurationListing: Sendable {
             }
         }
         self.rows = rows
+        dialect = configuration.dialect
     }
 
     /// Secrets are named and not written into the file; where a plugin takes one in plain text all the same (a
@@ -55,7 +57,7 @@ public struct ConfigurationListing: Sendable {
     }
 
     public var text: String {
-        var out = ""
+        var out = dialect.map { "; read as a configuration of \($0.title)\n\n" } ?? ""
         var section = ""
         let width = rows.map { $0.key.count + $0.value.firstLine.count }.filter { $0 < 60 }.max() ?? 0
         for row in rows {

@@ -14,6 +14,8 @@ public struct SettingKey: Sendable {
         case choice([String])
         /// Names separated by commas.
         case list
+        /// A regular expression, or nothing.
+        case pattern
         /// An address in digits and a port, or nothing.
         case address
     }
@@ -34,6 +36,8 @@ public struct SettingKey: Sendable {
     func objection(to text: String) -> String? {
         switch kind {
         case .text, .path, .list: nil
+        case .pattern:
+            (try? Regex(text)) != nil ? nil : "\(name) is \"\(text)\", which is no regular expression"
         case .address:
             text.isEmpty || ListenAddress(parsing: text) != nil
                 ? nil
@@ -86,7 +90,9 @@ extension SettingKey {
         SettingKey(
             "worker_memory_mib", .integer(0...1_048_576), "4096",
             "Address space of each worker; 0: no limit. A plugin that wants more ends alone."),
-        SettingKey("default_profile", .text, "", "The profile for calls that no `match` takes; else the first."),
+        SettingKey(
+            "default_profile", .list, "",
+            "The profile for calls that no `match` takes; of several, always the same for a number. Else the first."),
         SettingKey("plugin_cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
         SettingKey("events_socket", .path, "", "A Unix socket that tells of calls, one JSON object a line."),
         SettingKey("control_socket", .path, "", "A Unix socket for `vchost plugins list|reload|pardon --host`."),
@@ -113,12 +119,20 @@ extension SettingKey {
 
     static let profile: [SettingKey] = [
         SettingKey("match", .list, "", "Called numbers or names that this profile answers; * stands for anything."),
+        SettingKey(
+            "match_regex", .pattern, "",
+            "Answers also those whose name or number, in small letters, begins with what this expression takes."),
         SettingKey("language", .text, "en", "BCP 47; chooses endings, backchannels and clips."),
         SettingKey("vad", .text, "", "The detector's section, \"vad.NAME\"; the built-in energy detector when empty."),
         SettingKey("stt", .list, "", "Recognisers in the order in which they are tried."),
         SettingKey("llm", .list, "", "Language models in the order in which they are asked."),
         SettingKey("tts", .list, "", "Voices in the order in which they are tried."),
         SettingKey("turn", .text, "", "An end-of-turn detector, or none."),
+        SettingKey(
+            "tools", .list, "end_call",
+            "What the language model may do: end_call, transfer_call, send_dtmf, and sections [tool.NAME]."),
+        SettingKey(
+            "transfer_to", .text, "", "Where transfer_call connects to; when empty, wherever the model says."),
         SettingKey("prompt", .text, "", "What the language model is told about its role."),
         SettingKey("greeting", .text, "", "What the agent says first; it waits for the caller when empty."),
         SettingKey("greeting_protected", .flag, "no", "Say the greeting to its end, whatever the caller does."),

@@ -29,7 +29,7 @@ final class CallDesk: Sendable {
     let tools: any CallTools = BuiltInTools()
     let clips: any ClipLibrary
     private let profiles: [CallProfile]
-    private let defaultProfile: String
+    private let defaultProfiles: [String]
     private let recordings: String
     private let events: EventSocket?
     private let logger: Logger
@@ -52,7 +52,7 @@ final class CallDesk: Sendable {
         self.profiles = profiles
         self.events = events
         self.logger = logger
-        defaultProfile = configuration.text("vchost", "default_profile")
+        defaultProfiles = configuration.list("vchost", "default_profile")
         recordings = configuration.text("vchost", "recordings")
         state = Mutex(
             State(
@@ -72,7 +72,7 @@ final class CallDesk: Sendable {
         case .withdrawn(let key):
             state.withLock { if $0.opening[key] != nil { $0.opening[key] = true } }
         case .incoming(let incoming):
-            let profile = profiles.profile(for: incoming.to, default: defaultProfile)
+            let profile = profiles.profile(for: incoming.to, defaults: defaultProfiles)
             let (verdict, id) = state.withLock { state -> (Admission.Verdict, String) in
                 state.number += 1
                 let verdict = state.admission.arrived(hasProfile: profile != nil)

@@ -63,6 +63,9 @@ final class HostRuntime: Sendable {
         let registry = Self.proven(sources.registry(loader: loader, log: log), proof, configuration, logger)
         let review = ConfigurationReview(
             sources.configuration, registry: registry, environment: sources.environment)
+        if let dialect = configuration.dialect {
+            logger.info("the configuration is one of \(dialect.title); `vchost config show` tells what became of it")
+        }
         for problem in review.problems {
             problem.severity == .error ? logger.error("\(problem)") : logger.warning("\(problem)")
         }

@@ -57,7 +57,9 @@ final class PluginHouse: ProviderHouse {
             state.withLock { state in
                 for name in plugins.flatMap(\.manifest.secrets) {
                     // The review has refused what cannot be parsed and is needed.
-                    state.secrets[name] = try? SecretReference(parsing: configuration.secretReference(name))
+                    state.secrets[name] =
+                        configuration.credential(name).map { .value(Array($0.utf8)) }
+                        ?? (try? SecretReference(parsing: configuration.secretReference(name)))
                 }
                 return state.secrets
             })
