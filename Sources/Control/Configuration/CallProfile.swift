@@ -12,6 +12,10 @@ public struct CallProfile: Sendable {
     public let chains: ProviderChains
     /// The section of its detector, or nil for the built-in one.
     public let detector: String?
+    /// What its language models may call: built-in names, and sections "tool.NAME".
+    public let tools: [String]
+    /// Where a transfer goes; empty: wherever the model says.
+    public let transferTarget: String
 
     /// Of a configuration that has passed its review.
     public init(_ section: Configuration.Section, in configuration: Configuration) {
@@ -23,6 +27,8 @@ public struct CallProfile: Sendable {
         chains = ProviderChains(
             speechToText: list("stt"), languageModel: list("llm"), textToSpeech: list("tts"), turn: list("turn"))
         detector = list("vad").first
+        tools = list("tools")
+        transferTarget = configuration.text(section.name, "transfer_to")
 
         var policy = CallPolicy(language: .named(configuration.text(section.name, "language")))
         policy.systemPrompt = configuration.text(section.name, "prompt")
@@ -38,6 +44,17 @@ public struct CallProfile: Sendable {
         policy.noInput.waitsMs = [integer("no_input_ms"), integer("no_input_ms")]
         policy.failover.bridgeMs = integer("bridge_ms")
         policy.callMaxMs = integer("call_max_s") * 1_000
+        policy.tools.timeoutsMs = [:]
+        for name in tools {
+            guard name.hasPrefix("tool.") else {
+                // A built-in one answers at once.
+                policy.tools.timeoutsMs?[name] = 1_000
+                continue
+            }
+            policy.tools.timeoutsMs?[String(name.dropFirst(5))] = configuration.integer(name, "timeout_ms")
+            let bytesMax = configuration.integer(name, "result_bytes_max")
+            policy.tools.resultBytesMax = max(policy.tools.resultBytesMax, bytesMax)
+        }
         self.policy = policy
     }
 

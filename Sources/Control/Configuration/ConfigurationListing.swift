@@ -28,6 +28,7 @@ public struct ConfigurationListing: Sendable {
         add("media", keys: SettingKey.media)
         add("server", keys: SettingKey.server)
         for profile in configuration.sections(of: "profile") { add(profile.name, keys: SettingKey.profile) }
+        for tool in configuration.sections(of: "tool") { add(tool.name, keys: SettingKey.tool) }
         for section in configuration.sections where SettingKey.providerKinds.contains(section.kind) {
             let provider = review.provider(named: section.name)
             var keys = Set(section.settings.keys)

@@ -30,6 +30,7 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
+        problems += Self.problems(ofTools: configuration) { missing($0, environment) }
         for (section, problem, isForbidden) in absent {
             problems.append(judge(problem, absent: section, isForbidden))
         }
@@ -227,6 +228,7 @@ public struct ConfigurationReview: Sendable {
                         .error, setting.source, "[\(profile.name)] \(kind): there is no section [\(name)]; \(hint)"))
             }
         }
+        problems += Self.problems(ofToolsIn: profile.name, configuration)
         for kind in ["stt", "llm", "tts"] where configuration.list(profile.name, kind).isEmpty {
             problems.append(
                 SettingProblem(

@@ -3,6 +3,7 @@
 // The keys of a provider's section come from the manifest of its plugin.
 
 import HostServices
+import JSON
 
 /// What a key of the host may hold.
 public struct SettingKey: Sendable {
@@ -14,6 +15,8 @@ public struct SettingKey: Sendable {
         case choice([String])
         /// Names separated by commas.
         case list
+        /// A JSON object.
+        case object
         /// A regular expression, or nothing.
         case pattern
         /// An address in digits and a port, or nothing.
@@ -36,6 +39,7 @@ public struct SettingKey: Sendable {
     func objection(to text: String) -> String? {
         switch kind {
         case .text, .path, .list: nil
+        case .object: Self.objection(toObject: text).map { "\(name) is no JSON object: \($0)" }
         case .pattern:
             (try? Regex(text)) != nil ? nil : "\(name) is \"\(text)\", which is no regular expression"
         case .address:
@@ -55,6 +59,14 @@ public struct SettingKey: Sendable {
         }
     }
 
+    private static func objection(toObject text: String) -> String? {
+        do throws(JSONSyntaxError) {
+            return try JSONValue(parsing: text).object == nil ? "write { … }" : nil
+        } catch {
+            return error.description
+        }
+    }
+
     /// configparser's words for true and false, in any case.
     static func flag(_ text: String) -> Bool? {
         switch text.lowercased() {
@@ -68,7 +80,7 @@ public struct SettingKey: Sendable {
 extension SettingKey {
     /// Sections that the host itself reads, by their name or, with a final ".", by their prefix.
     static let sections: [(name: String, keys: [SettingKey])] = [
-        ("vchost", host), ("media", media), ("server", server), ("profile.", profile),
+        ("vchost", host), ("media", media), ("server", server), ("profile.", profile), ("tool.", tool),
     ]
 
     /// The kinds of provider that a section can configure, by prefix.
@@ -115,6 +127,18 @@ extension SettingKey {
         SettingKey("listen", .address, "", "Where vendors that call us are let in; nowhere when empty."),
         SettingKey("connections_max", .integer(1...100_000), "2000", "Connections at a time; more are closed at once."),
         SettingKey("connections_per_address_max", .integer(1...100_000), "1000", "Of these, from one address."),
+    ]
+
+    static let tool: [SettingKey] = [
+        SettingKey("description", .text, "", "What the language model is told that it does, and when to use it."),
+        SettingKey(
+            "parameters", .object, #"{"type":"object","properties":{}}"#, "Its arguments, as a JSON Schema of an object."),
+        SettingKey(
+            "url", .text, "", "Where it is called; {name} is replaced by that argument, and may not be the server."),
+        SettingKey("method", .choice(["GET", "POST", "PUT", "PATCH", "DELETE"]), "POST", "How it is called."),
+        SettingKey("headers", .text, "", "Header fields, one a line: Authorization: Bearer ${secret:NAME}."),
+        SettingKey("timeout_ms", .integer(100...30_000), "5000", "The longest wait for its result."),
+        SettingKey("result_bytes_max", .integer(100...65_536), "8192", "The largest result that the model is given."),
     ]
 
     static let profile: [SettingKey] = [

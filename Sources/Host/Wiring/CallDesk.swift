@@ -26,7 +26,7 @@ final class CallDesk: Sendable {
     let pump: FramePump
     let detection: DetectionDesk
     let sessions: ProviderSessions
-    let tools: any CallTools = BuiltInTools()
+    let tools: any CallTools
     let clips: any ClipLibrary
     private let profiles: [CallProfile]
     private let defaultProfiles: [String]
@@ -41,13 +41,14 @@ final class CallDesk: Sendable {
     private let run: String
 
     init(
-        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, clips: any ClipLibrary,
-        profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
+        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, tools: any CallTools,
+        clips: any ClipLibrary, profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
         self.detection = detection
         self.sessions = sessions
+        self.tools = tools
         self.clips = clips
         self.profiles = profiles
         self.events = events
