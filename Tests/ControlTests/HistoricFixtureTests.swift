@@ -12,7 +12,13 @@ struct HistoricFixtureTests {
 
     private func read(_ name: String) -> String? { try? TextFile.read("\(Self.directory)/\(name)", bytesMax: 1 << 20) }
 
-    private func load(_ name: String) throws -> Configuration {
+    static let names = [
+        "connector", "connector-flavours", "connector-environment", "vosk", "smartspeech", "websocket",
+        "websocket-openai", "websocket-openai-without-key", "websocket-metrics", "grpc", "grpc-readme", "grpc-intent",
+        "grpc-environment",
+    ]
+
+    func load(_ name: String) throws -> Configuration {
         var environment: [String: String] = [:]
         for line in (read("\(name).env") ?? "").split(separator: "\n") {
             let equals = try #require(line.firstIndex(of: "="))
@@ -36,13 +42,7 @@ struct HistoricFixtureTests {
         return out
     }
 
-    @Test(
-        "Each starts vchost unchanged, and means what it meant",
-        arguments: [
-            "connector", "connector-flavours", "connector-environment", "vosk", "smartspeech", "websocket",
-            "websocket-openai", "websocket-openai-without-key", "websocket-metrics", "grpc", "grpc-readme",
-            "grpc-intent", "grpc-environment",
-        ])
+    @Test("Each starts vchost unchanged, and means what it meant", arguments: names)
     func golden(name: String) throws {
         let configuration = try load(name)
         #expect(!configuration.problems.contains { $0.severity == .error }, "\(configuration.problems)")

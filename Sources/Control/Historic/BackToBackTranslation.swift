@@ -10,7 +10,7 @@ enum BackToBackTranslation {
         draft.set(telephony, "event_ip", reading.value("engine", ["event_ip"], ["EVENT_IP"], or: "127.0.0.1"))
         draft.set(telephony, "event_port", reading.number("engine", ["event_port"], ["EVENT_PORT"], or: "0"))
         media(&reading, &draft)
-        perCall(&reading)
+        perCall(&reading, &draft)
     }
 
     /// The connector's range without its last port, ours with it: one port more does no harm, and the number that the
@@ -24,7 +24,7 @@ enum BackToBackTranslation {
             reading.number(section, ["max_port"], ["RTP_MAX_PORT"], or: "65000"), &reading, &draft)
     }
 
-    private static func perCall(_ reading: inout HistoricReading) {
+    private static func perCall(_ reading: inout HistoricReading, _ draft: inout HistoricDraft) {
         if let url = reading.value("engine", ["api_url"], ["API_URL"]) {
             reading.warn(
                 url.source,
@@ -33,9 +33,12 @@ enum BackToBackTranslation {
         if let key = reading.value("engine", ["api_key"], ["API_KEY"]) {
             reading.warn(key.source, "api_key: there is no api_url to send it to")
         }
-        if let header = reading.value("engine", ["bot_header"], ["BOT_HEADER"]), header.text.lowercased() != "to" {
-            reading.warn(
-                header.source, "bot_header is \(header.text): vchost chooses a profile by the called address, To, only")
+        guard let header = reading.value("engine", ["bot_header"], ["BOT_HEADER"]) else { return }
+        let names = ["to": "To", "from": "From", "contact": "Contact"]
+        if let name = names[header.text.lowercased()] {
+            draft.set(telephony, "bot_header", header.map { _ in name })
+        } else {
+            reading.warn(header.source, "bot_header is \(header.text), which is none of To, From, Contact; To is taken")
         }
     }
 }

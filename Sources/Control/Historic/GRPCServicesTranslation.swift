@@ -38,7 +38,10 @@ enum GRPCServicesTranslation {
         let section = "\(kind).default"
         draft.set(section, "plugin", Setting(plugin, from: host.source))
         draft.set(section, "address", host.map { "\($0):\(port?.text ?? builtInPort)" })
-        draft.set(section, "timeout_ms", reading.number(old, ["timeout"])?.milliseconds(100...60_000))
+        // A recogniser hears for the whole call; its own waits are bounded by its plugin.
+        if kind != "stt" {
+            draft.set(section, "timeout_ms", reading.number(old, ["timeout"])?.milliseconds(100...60_000))
+        }
         return Setting(section, from: host.source)
     }
 

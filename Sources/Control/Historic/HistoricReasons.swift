@@ -80,8 +80,6 @@ enum HistoricReasons {
         "vad_final_buffer_wait_factor": ownTurns, "vad_final_buffer_wait_additive_s": ownTurns,
         "vad_final_buffer_wait_max_wait_s": ownTurns, "vad_final_buffer_max_wait_s": ownTurns,
         "sample_rate": ownRate, "channels": ownRate, "stt_channels": ownRate, "tts_target_output_rate": ownRate,
-        "send_eof": "the end is told to Vosk as its protocol has it",
-        "stt_send_eof": "the end is told to Vosk as its protocol has it",
         "websocket_timeout": ownBounds, "timeout": ownBounds, "max_retries": ownBounds,
         "reconnect_delay": ownBounds, "max_reconnect_attempts": ownBounds, "stt_max_reconnect_attempts": ownBounds,
         "stt_receive_error_sleep_s": ownBounds, "stt_reconnect_backoff_base": ownBounds,

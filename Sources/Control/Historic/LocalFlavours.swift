@@ -5,9 +5,10 @@ enum LocalFlavours {
         let source = reading.source(of: "vosk")
         let url = reading.value("vosk", ["url"], ["VOSK_URL"], or: "ws://localhost:2700")
         recogniser("vosk", url, &reading, &draft)
-        draft.set("stt.vosk", "sample_rate", reading.number("vosk", ["sample_rate"], ["VOSK_SAMPLE_RATE"]))
+        setRate("vosk", reading.number("vosk", ["sample_rate"], ["VOSK_SAMPLE_RATE"]), &reading, &draft)
+        setEnd("vosk", "vosk", "send_eof", &reading, &draft)
         piper(
-            "vosk", host: reading.value("vosk", ["host"], ["TTS_HOST"], or: "localhost"),
+            "vosk", generation: 2, host: reading.value("vosk", ["host"], ["TTS_HOST"], or: "localhost"),
             port: reading.number("vosk", ["port"], ["TTS_PORT"], or: "8000"),
             voice: reading.value("vosk", ["voice"], ["TTS_VOICE"], or: "tr_TR-fahrettin-medium"), &draft)
         reading.warn(
@@ -31,16 +32,17 @@ enum LocalFlavours {
             sections.first { section in keys.contains { reading.has(section, $0) } } ?? name
         }
         recogniser(name, reading.value(place("url"), ["url"], or: "ws://vosk-server:2700"), &reading, &draft)
-        draft.set(
-            "stt.\(name)", "sample_rate",
-            reading.number(place("stt_target_sample_rate"), ["stt_target_sample_rate"]))
+        let rate = reading.number(place("stt_target_sample_rate"), ["stt_target_sample_rate"])
+        setRate(name, rate, &reading, &draft)
+        for key in ["send_eof", "stt_send_eof"] { setEnd(name, place(key), key, &reading, &draft) }
         piper(
-            name, host: reading.value(place("host"), ["host"], or: "piper-tts-server"),
+            name, generation: 3, host: reading.value(place("host"), ["host"], or: "piper-tts-server"),
             port: reading.number(place("port"), ["port"], or: "8000"),
             voice: reading.value(place("tts_voice", "voice"), ["tts_voice", "voice"], or: "tr_TR-fahrettin-medium"),
             &draft)
         let llm = "llm.\(name)"
         draft.set(llm, "plugin", Setting("LLMLlama", from: source))
+        draft.set(llm, "form", Setting("prompt", from: source))
         draft.set(llm, "url", reading.value(place("llm_server_uri"), ["llm_server_uri"], or: "ws://localhost:8765"))
         draft.set(
             llm, "max_tokens",
@@ -67,11 +69,33 @@ enum LocalFlavours {
         draft.set("profile.\(name)", "stt", Setting("stt.\(name)", from: url.source))
     }
 
+    /// What Vosk's server is told; anything else never worked over a telephone.
+    static func setRate(
+        _ name: String, _ rate: Setting?, _ reading: inout HistoricReading, _ draft: inout HistoricDraft
+    ) {
+        guard let rate else { return }
+        guard ["8000", "16000"].contains(rate.text) else {
+            return reading.warn(
+                rate.source, "Vosk is sent 8000 or 16000 samples a second and not \(rate.text); the call's rate is taken")
+        }
+        draft.set("stt.\(name)", "sample_rate", rate)
+    }
+
+    static func setEnd(
+        _ name: String, _ section: String, _ key: String, _ reading: inout HistoricReading,
+        _ draft: inout HistoricDraft
+    ) {
+        guard let setting = reading.value(section, [key]), let isOn = SettingKey.flag(setting.text) else { return }
+        draft.set("stt.\(name)", "send_eof", setting.map { _ in isOn ? "true" : "false" })
+    }
+
+    /// - Parameter generation: which of the clients that its server has had.
     private static func piper(
-        _ name: String, host: Setting?, port: Setting?, voice: Setting?, _ draft: inout HistoricDraft
+        _ name: String, generation: Int, host: Setting?, port: Setting?, voice: Setting?, _ draft: inout HistoricDraft
     ) {
         guard let host, let port else { return }
         draft.set("tts.\(name)", "plugin", Setting("TTSPiper", from: host.source))
+        draft.set("tts.\(name)", "generation", Setting(String(generation), from: host.source))
         draft.set("tts.\(name)", "url", host.map { "ws://\($0):\(port.text)/tts" })
         draft.set("tts.\(name)", "voice", voice)
         draft.set("profile.\(name)", "tts", Setting("tts.\(name)", from: host.source))

@@ -7,6 +7,8 @@ enum WebSocketServicesTranslation {
         draft.set(profile, "match", Setting("*", from: .historic(reading.dialect)))
         let url = reading.value("stt", ["url"], or: "ws://vosk-server:2700")
         LocalFlavours.recogniser("default", url, &reading, &draft)
+        LocalFlavours.setEnd("default", "stt", "send_eof", &reading, &draft)
+        LocalFlavours.setRate("default", reading.number("stt", ["sample_rate"]), &reading, &draft)
         LocalFlavours.turkish("default", .historic(reading.dialect), &draft)
         languageModels(&reading, &draft)
         voice(&reading, &draft)
@@ -28,7 +30,9 @@ enum WebSocketServicesTranslation {
         draft.set("llm.default", "plugin", Setting(plugin, from: url.source))
         draft.set("llm.default", "url", url)
         draft.set("llm.default", "temperature", reading.number("llm", ["temperature"], or: "0.2"))
-        draft.set("llm.default", "max_tokens", reading.number("llm", ["max_tokens"], or: "80")?.whole(1...100_000))
+        draft.set(
+            "llm.default", isOllama ? "num_predict" : "max_tokens",
+            reading.number("llm", ["max_tokens"], or: "80")?.whole(1...100_000))
         let model = reading.value("llm", ["model"])
         // The WebSocket service has one model and is never told which.
         if isWebSocket, let model {
@@ -71,7 +75,13 @@ enum WebSocketServicesTranslation {
         draft.set("tts.default", "plugin", Setting("TTSPiper", from: url?.source ?? .historic(reading.dialect)))
         draft.set("tts.default", "url", url)
         draft.set("tts.default", "voice", reading.value("tts", ["voice"], or: "tr_TR-dfki-medium"))
-        draft.set("tts.default", "sample_rate", reading.number("tts", ["sample_rate"]))
+        let rate = reading.number("tts", ["sample_rate"])
+        if url?.text.hasPrefix("ws") == true {
+            draft.set("tts.default", "generation", Setting("5", from: url?.source ?? .historic(reading.dialect)))
+            draft.set("tts.default", "socket_rate", rate)
+        } else {
+            draft.set("tts.default", "sample_rate", rate)
+        }
         draft.set(profile, "tts", Setting("tts.default", from: url?.source ?? .historic(reading.dialect)))
     }
 }
