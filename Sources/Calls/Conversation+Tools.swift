@@ -2,9 +2,9 @@
 ///
 ///   called ─► held while the turn is speculated ─► open ─► its result, or a failure in its place ─► the model goes on
 ///
-/// What a tool does cannot be taken back, so none runs for words that the caller may still change. A call that cannot be
-/// run (no such tool, one too many) gets its answer here and never reaches the driver: whatever happens, the model is
-/// told in the place of a result, because a model that waits for one is a caller who waits for both.
+/// What a tool does cannot be taken back, so none runs for words that the caller may still change. A call that cannot
+/// be run (no such tool, one too many) gets its answer here and never reaches the driver: whatever happens, the model
+/// is told in the place of a result, because a model that waits for one is a caller who waits for both.
 extension Conversation {
     mutating func run(_ call: ToolCall, at now: Instant) {
         guard let turn = agent else { return }

@@ -163,8 +163,8 @@ public struct ConfigurationReview: Sendable {
         return given
     }
 
-    /// `${secret:NAME}` in a setting needs a secret that the plugin's manifest lists and the operator has set. A section
-    /// without its secret is as one without its plugin: the chain goes on without it, if there is another.
+    /// `${secret:NAME}` in a setting needs a secret that the plugin's manifest lists and the operator has set. A
+    /// section without its secret is as one without its plugin: the chain goes on without it, if there is another.
     private mutating func hasSecrets(
         of plugin: LoadedPlugin, _ section: Configuration.Section, _ environment: [String: String]
     ) -> Bool {

@@ -132,7 +132,8 @@ extension SettingKey {
     static let tool: [SettingKey] = [
         SettingKey("description", .text, "", "What the language model is told that it does, and when to use it."),
         SettingKey(
-            "parameters", .object, #"{"type":"object","properties":{}}"#, "Its arguments, as a JSON Schema of an object."),
+            "parameters", .object, #"{"type":"object","properties":{}}"#,
+            "Its arguments, as a JSON Schema of an object."),
         SettingKey(
             "url", .text, "", "Where it is called; {name} is replaced by that argument, and may not be the server."),
         SettingKey("method", .choice(["GET", "POST", "PUT", "PATCH", "DELETE"]), "POST", "How it is called."),

@@ -1,8 +1,8 @@
 // The connector's flavours: each becomes a profile with a recogniser, a language model and a voice.
 //
 // A flavour answers the users that its `match` takes, else the user of its own name; the rest is spread over all
-// flavours that are enabled. A flavour whose key is nowhere is left out with a warning, as long as another one is there:
-// a key that was never set must not keep the host down.
+// flavours that are enabled. A flavour whose key is nowhere is left out with a warning, as long as another one is
+// there: a key that was never set must not keep the host down.
 
 enum FlavourTranslation {
     private struct Flavour {

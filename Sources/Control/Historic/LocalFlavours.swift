@@ -76,7 +76,8 @@ enum LocalFlavours {
         guard let rate else { return }
         guard ["8000", "16000"].contains(rate.text) else {
             return reading.warn(
-                rate.source, "Vosk is sent 8000 or 16000 samples a second and not \(rate.text); the call's rate is taken")
+                rate.source,
+                "Vosk is sent 8000 or 16000 samples a second and not \(rate.text); the call's rate is taken")
         }
         draft.set("stt.\(name)", "sample_rate", rate)
     }

@@ -72,7 +72,8 @@ public struct ToolDeclaration: Sendable {
         var headers: [String: String] = [:]
         if method == "GET" || method == "DELETE" {
             for (key, value) in rest.sorted(by: { $0.key < $1.key }) {
-                address += (address.contains("?") ? "&" : "?") + Self.encoded(key) + "=" + Self.encoded(Self.plain(value))
+                address += address.contains("?") ? "&" : "?"
+                address += Self.encoded(key) + "=" + Self.encoded(Self.plain(value))
             }
         } else {
             headers["Content-Type"] = "application/json"

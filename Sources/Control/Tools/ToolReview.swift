@@ -38,7 +38,7 @@ extension ConfigurationReview {
                 problems.append(
                     SettingProblem(
                         .warning, section.settings["headers"]?.source ?? section.source,
-                        "[\(section.name)] headers: the secret \(secret): \(reason); its calls will fail until it is there"))
+                        "[\(section.name)] headers: the secret \(secret): \(reason); its calls fail until it is there"))
             }
         }
         return problems

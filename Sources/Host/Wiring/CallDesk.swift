@@ -42,7 +42,8 @@ final class CallDesk: Sendable {
 
     init(
         loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, tools: any CallTools,
-        clips: any ClipLibrary, profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
+        clips: any ClipLibrary, profiles: [CallProfile], configuration: Configuration, events: EventSocket?,
+        logger: Logger
     ) {
         self.loop = loop
         self.pump = pump

@@ -112,7 +112,8 @@ final class HostRuntime: Sendable {
         self.events = events
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
-            tools: tools, clips: clips, profiles: profiles, configuration: configuration, events: events, logger: logger)
+            tools: tools, clips: clips, profiles: profiles, configuration: configuration, events: events,
+            logger: logger)
         box.desk = desk
 
         house.open(desk)

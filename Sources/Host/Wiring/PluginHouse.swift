@@ -55,7 +55,9 @@ final class PluginHouse: ProviderHouse {
     func knowSecrets(of plugins: [LoadedPlugin]) {
         services.secrets.replace(
             state.withLock { state in
-                let tools = configuration.sections(of: "tool").flatMap { ToolDeclaration($0, in: configuration).secrets }
+                let tools = configuration.sections(of: "tool").flatMap {
+                    ToolDeclaration($0, in: configuration).secrets
+                }
                 for name in plugins.flatMap(\.manifest.secrets) + tools {
                     // The review has refused what cannot be parsed and is needed.
                     state.secrets[name] =
