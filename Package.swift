@@ -79,6 +79,7 @@ func logic(_ name: String, of plugin: String) -> Target {
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"], hasScripts: true),
+    plugin("TelephonyTwilio", .c, logic: "TwilioWire", hasScripts: true),
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
@@ -148,11 +149,15 @@ let package = Package(
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        .target(
+            name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
+            cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
+            linkerSettings: [.linkedLibrary("crypto")]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
         tests("Control", exclude: ["Fixtures"]),
         tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"),
+        tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(

@@ -13,6 +13,7 @@
 // Commands come on standard input, each answered by one line of JSON:
 //   add N PER-SECOND · measure MILLISECONDS · hangup
 #include "../media-engine/wire.h"
+#include "figures.h"
 
 enum { BATCH = 16, FRAME = 160, LOUD = 300, LOUD_SAMPLES = 20 };
 enum { INVITING = 1, TALKING, ENDING, OVER, FAILED };
@@ -240,18 +241,6 @@ static void listen_to_all(void) {
     } while (n == 512);
 }
 
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void quantiles(const char *key, int64_t *values, size_t n, int64_t unit) {
-    qsort(values, n, 8, compare);
-    #define Q(q) (n ? (long)(values[(size_t)((n - 1) * (q))] / unit) : -1L)
-    printf("\"%s\":{\"count\":%zu,\"p50\":%ld,\"p90\":%ld,\"p99\":%ld,\"p999\":%ld,\"max\":%ld}", key, n, Q(0.5), Q(0.9),
-           Q(0.99), Q(0.999), Q(1.0));
-}
-
 static int in_state(int state) {
     int n = 0;
     for (int i = 0; i < count; i++) n += calls[i].state == state;
@@ -270,10 +259,7 @@ int main(int argc, char **argv) {
     marks = malloc(1 << 20);
     frames = fread(track, FRAME, (64 << 20) / FRAME, f);
     if (fread(marks, 1, 1 << 20, m) != frames) { fprintf(stderr, "marks and track differ in length\n"); return 1; }
-    for (int c = 0; c < 256; c++) {
-        int u = ~c & 0xFF, v = ((((u & 15) << 3) + 132) << ((u >> 4) & 7)) - 132;
-        decode_table[c] = (int16_t)(u & 0x80 ? -v : v);
-    }
+    ulaw_table(decode_table);
     calls = calloc(calls_max, sizeof *calls);
     // A minute of the busiest measurement; a longer one ends the program below.
     size_t room = (size_t)calls_max * 50 * 60 + 100000;

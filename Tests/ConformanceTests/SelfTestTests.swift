@@ -1,5 +1,6 @@
 import Glibc
 import JSON
+import Synchronization
 import Testing
 
 @testable import Conformance
@@ -136,5 +137,25 @@ struct SelfTestTests {
         #expect(outcome.identical == 1)
         #expect(outcome.wallMs > 0)
         #expect(outcome.problems.contains { $0.hasPrefix("good.so: run 2 differs: VC-FAKE-01 the clock") })
+    }
+
+    @Test("What is red in the crowd and green alone is told, and turns nothing red")
+    func secondLook() throws {
+        let bench = try bench([["file": "good.so", "language": "c"]], [])
+        let hasFailed = Mutex(false)
+        let moody = Rule(
+            "VC-FAKE-01", .basic, .must, "The first time does not count.", because: "", needs: [],
+            check: .file { _ in
+                let isFirst = hasFailed.withLock { failed in
+                    defer { failed = true }
+                    return !failed
+                }
+                if isFirst { throw Violation("the mood", expected: "good", got: "bad") }
+            })
+        let test = SelfTest(
+            corpus: try Corpus(directory: bench.folder), rules: [moody], covered: [], settings: bench.command.settings, peers: NoPeers())
+        let outcome = try test.run()
+        #expect(outcome.problems == [])
+        #expect(outcome.unsteady.first == "good.so: a good plugin fails: VC-FAKE-01 the mood: expected good, got bad")
     }
 }

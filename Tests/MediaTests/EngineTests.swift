@@ -230,6 +230,26 @@ struct EngineTests {
         #expect(delivered >= 8)
     }
 
+    @Test("A turn that begins in silence tells the transport nothing; one that begins in speech tells it to clear, once")
+    func framesTransportFlush() throws {
+        let engine = try makeEngine()
+        defer { engine.stop() }
+        var options = StreamOptions()
+        options.kind = .frames(sampleRateHz: 8_000)
+        let stream = try engine.openStream(options)
+        var frames: [OutboundFrame] = []
+        func take() { while let frame = stream.takeOutbound() { frames.append(frame) } }
+        run(3) { _ in take() }
+        stream.flush(before: 1)
+        run(3) { _ in take() }
+        #expect(frames.isEmpty)
+        _ = withSamples([Int16](repeating: 1000, count: 8_000)) { stream.write($0, epoch: 1) }
+        run(5) { _ in take() }
+        stream.flush(before: 2)
+        run(5) { _ in take() }
+        #expect(frames.count(where: \.clearsTransport) == 1)
+    }
+
     @Test("A recording has both sides, in step")
     func recording() throws {
         let engine = try makeEngine()

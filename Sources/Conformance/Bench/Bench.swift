@@ -48,7 +48,8 @@ public final class Bench {
         host = .allocate(capacity: 1)
         host.initialize(
             to: vc_host(
-                size: UInt32(MemoryLayout<vc_host>.size), minor: UInt32(job.hostMinor), emit: benchEmit,
+                size: UInt32(ABIHistory.headers.bytes(of: "vc_host", in: job.hostMinor) ?? MemoryLayout<vc_host>.size),
+                minor: UInt32(job.hostMinor), emit: benchEmit,
                 service: benchService))
     }
 

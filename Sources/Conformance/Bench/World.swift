@@ -7,6 +7,7 @@
 import Glibc
 import JSON
 import PluginABI
+import Providers
 
 /// What the plugin knows by a handle.
 final class BenchObject {
@@ -247,7 +248,8 @@ final class World: @unchecked Sendable {
         monitor.locked {
             servicesAsked.append(id)
             if hiddenServices.contains(id) || hiddenServices.contains("*") { return nil }
-            return replacedServices[id] ?? BenchServices.table(id)
+            if let own = replacedServices[id] { return own }
+            return BenchServices.table(id).flatMap { ABIHistory.headers.service(id, $0, in: job.hostMinor) }
         }
     }
 

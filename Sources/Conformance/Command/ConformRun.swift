@@ -2,6 +2,7 @@
 
 import Glibc
 import JSON
+import PluginABI
 import Providers
 
 struct ConformRun {
@@ -24,7 +25,7 @@ struct ConformRun {
         CommandOption(nil, "--budget-scale", "FACTOR", "stretches all budgets of a rule; 1.0"),
         CommandOption("-s", "--seed", "HEX", "repeats the chances of an earlier run; the report tells its seed"),
         CommandOption(nil, "--repeat", "N", "runs everything N times and reports the worst of each rule"),
-        CommandOption(nil, "--host-minor", "N", "plays a host of this minor version"),
+        CommandOption(nil, "--host-minor", "N", "plays a host of this older minor version, with its services"),
         CommandOption(nil, "--waive", "RULE=REASON", "excuses a rule; may be repeated"),
         CommandOption(nil, "--baseline", "FILE", "an earlier report in JSON: its failures are known"),
         CommandOption(nil, "--fail-on", "fail|warn", "what gives exit code 1; fail"),
@@ -92,7 +93,7 @@ struct ConformRun {
         if let jobs = try words.number("--jobs", 1...256) { settings.jobs = jobs }
         if let timeout = try words.decimal("--timeout", atMost: 3_600) { settings.budget.wallMs = Int(timeout * 1_000) }
         if let scale = try words.decimal("--budget-scale", atMost: 1_000) { settings.budget.scale = scale }
-        settings.hostMinor = try words.number("--host-minor", 0...999) ?? settings.hostMinor
+        settings.hostMinor = try words.number("--host-minor", 0...Int(VC_ABI_MINOR)) ?? settings.hostMinor
         if let seed = words["--seed"] {
             guard let number = UInt64(seed, radix: 16) else {
                 throw CommandUsage("--seed wants at most 16 hexadecimal digits, not \(seed)")

@@ -80,14 +80,16 @@ struct SelfTestCommand {
         lines.append(row("all", rules.count, corpus.entries))
 
         var text = aligned(lines) + "\n"
+        for problem in outcome.unsteady { text += "UNSTEADY \(problem); not so when it ran alone\n" }
         for problem in outcome.problems { text += "FAIL \(problem)\n" }
-        if !outcome.problems.isEmpty { text += "\n" }
+        if !outcome.problems.isEmpty || !outcome.unsteady.isEmpty { text += "\n" }
         var parts = [
             "\(outcome.problems.isEmpty ? "PASS" : "FAIL") selftest", "rules \(rules.count)",
             "broken \(corpus.entries.count - good.count)", "good \(good.count)",
             "languages \(languages.joined(separator: ","))", "probes \(outcome.probes)",
         ]
         if !outcome.problems.isEmpty { parts.append("problems \(outcome.problems.count)") }
+        if !outcome.unsteady.isEmpty { parts.append("unsteady \(outcome.unsteady.count)") }
         if outcome.repeats > 1 { parts.append("identical \(outcome.identical) of \(outcome.repeats)") }
         parts += ["seed \(hexadecimal(seed))", "\(seconds(outcome.wallMs)) s"]
         return text + parts.joined(separator: "  ") + "\n"

@@ -2,6 +2,7 @@
 
 import Glibc
 import JSON
+import PluginABI
 
 /// How rules are run: which probe, how many at once, for how long.
 public struct RunSettings: Sendable {
@@ -15,7 +16,7 @@ public struct RunSettings: Sendable {
     public var jobs = RunSettings.cores
     public var budget = ProbeBudget()
     /// The minor version that the bench plays.
-    public var hostMinor = 0
+    public var hostMinor = Int(VC_ABI_MINOR)
     /// Every rule of the run draws its chances from it.
     public var seed: UInt64 = 0
     /// Only rules up to this level.

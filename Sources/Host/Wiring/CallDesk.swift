@@ -28,6 +28,8 @@ final class CallDesk: Sendable {
     let sessions: ProviderSessions
     let tools: any CallTools
     let clips: any ClipLibrary
+    /// A stream for a call whose audio the plugin carries; nil when the engine has no room.
+    private let openFrames: @Sendable () -> MediaStream?
     private let profiles: [CallProfile]
     private let defaultProfiles: [String]
     private let recordings: String
@@ -42,8 +44,8 @@ final class CallDesk: Sendable {
 
     init(
         loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, tools: any CallTools,
-        clips: any ClipLibrary, profiles: [CallProfile], configuration: Configuration, events: EventSocket?,
-        logger: Logger
+        clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile],
+        configuration: Configuration, events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
@@ -51,6 +53,7 @@ final class CallDesk: Sendable {
         self.sessions = sessions
         self.tools = tools
         self.clips = clips
+        self.openFrames = openFrames
         self.profiles = profiles
         self.events = events
         self.logger = logger
@@ -103,6 +106,15 @@ final class CallDesk: Sendable {
             return state.opening.removeValue(forKey: incoming.key) ?? false
         }
         guard !isWithdrawn else { return ended(call) }
+        var frames: MediaStream?
+        if provider.profile == .frames {
+            frames = openFrames()
+            guard frames != nil else {
+                logger.error("no media stream is left for this call", of: LogSubject(call: id))
+                provider.decline(key: incoming.key, code: 503, retryAfterSeconds: 1)
+                return ended(call)
+            }
+        }
         do throws(ProviderFailure) {
             let session = try provider.answerable(key: incoming.key, call: id) { [weak call] event in
                 call?.happened(event) ?? .stale
@@ -115,9 +127,10 @@ final class CallDesk: Sendable {
                     "event": "incoming", "call": .string(id), "protocolCall": .string(incoming.protocolCall),
                     "from": .string(incoming.from), "to": .string(incoming.to), "profile": .string(profile.name),
                 ]).text)
-            call.begin(session)
+            call.begin(session, frames: frames)
         } catch {
             logger.error(error.message, of: LogSubject(name: provider.instance.name, call: id))
+            frames?.close()
             provider.decline(key: incoming.key, code: 503, retryAfterSeconds: 1)
             ended(call)
         }

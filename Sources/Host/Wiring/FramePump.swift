@@ -18,6 +18,7 @@ final class FramePump: Sendable {
         let stream: MediaStream
         let mailbox: CallMailbox
         let detection: DetectionStream?
+        let transport: FrameTransport?
         let event: @Sendable (MediaEvent) -> Void
     }
 
@@ -40,14 +41,16 @@ final class FramePump: Sendable {
     }
 
     /// From here on the mailbox hears of the stream's frames, and `event` of its events, on this thread.
-    /// The detector is told whether the agent is being heard, since its echo must not pass for the caller.
+    /// The detector is told whether the agent is being heard, since its echo must not pass for the caller. `transport`
+    /// is given the agent's frames where the plugin carries them.
     func add(
-        _ stream: MediaStream, mailbox: CallMailbox, detection: DetectionStream?,
+        _ stream: MediaStream, mailbox: CallMailbox, detection: DetectionStream?, transport: FrameTransport? = nil,
         event: @escaping @Sendable (MediaEvent) -> Void
     ) -> UInt64 {
         let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
         sources.withLock {
-            $0[number] = Source(stream: stream, mailbox: mailbox, detection: detection, event: event)
+            $0[number] = Source(
+                stream: stream, mailbox: mailbox, detection: detection, transport: transport, event: event)
         }
         return number
     }
@@ -66,6 +69,7 @@ final class FramePump: Sendable {
             _ = read(wake, &count, 8)
             // A copy of references: what a source does may add or remove one.
             for source in sources.withLock({ Array($0.values) }) {
+                source.transport?.send()
                 if source.stream.inboundForCall.count > 0 { source.mailbox.inboundReady() }
                 source.detection?.isAgentSpeaking = source.stream.playoutBacklog > 0
                 while let event = source.stream.nextEvent() { source.event(event) }

@@ -48,6 +48,8 @@ final class HostRuntime: Sendable {
         var options = StreamOptions()
         options.eventWake = pump.wake
         options.callFrameWake = pump.wake
+        var frameOptions = options
+        frameOptions.kind = .frames(sampleRateHz: 8_000)
         MediaService(engine: engine, options: options) { session, stream in
             box.desk?.negotiated(session, stream)
         }.install()
@@ -112,8 +114,8 @@ final class HostRuntime: Sendable {
         self.events = events
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
-            tools: tools, clips: clips, profiles: profiles, configuration: configuration, events: events,
-            logger: logger)
+            tools: tools, clips: clips, openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
+            profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
         house.open(desk)

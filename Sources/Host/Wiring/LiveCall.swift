@@ -3,6 +3,9 @@
 //     INCOMING ─► session opened, answer() ─► the plugin negotiates media ─► conversation added, detector listening
 //              ─► ANSWERED ─► ... ─► HANGUP or the agent's goodbye ─► record written ─► everything closed
 //
+// Where the plugin carries the audio (profile `frames`) there is nothing to negotiate: the stream is there from the
+// beginning, and ends with the call.
+//
 // The conversation is made when the media is agreed on and not when it is answered: its providers open their sessions
 // while the peer's ACK is still under way. Ends come from three sides (the peer, the conversation, a failure before
 // there was one), so `finish` may be asked for by each and happens once.
@@ -19,6 +22,7 @@ final class LiveCall: Sendable {
     private struct State {
         var telephony: TelephonySession?
         var stream: MediaStream?
+        var transport: FrameTransport?
         var mailbox: CallMailbox?
         var isAnswered = false
         var isFinished = false
@@ -42,9 +46,13 @@ final class LiveCall: Sendable {
 
     // MARK: The beginning
 
-    /// The session is open: take the call.
-    func begin(_ telephony: TelephonySession) {
-        state.withLock { $0.telephony = telephony }
+    /// The session is open: take the call. `frames` is its stream when the plugin carries the audio.
+    func begin(_ telephony: TelephonySession, frames: MediaStream? = nil) {
+        state.withLock { state in
+            state.telephony = telephony
+            state.transport = frames.map { FrameTransport($0, session: telephony) }
+        }
+        if let frames { negotiated(frames) }
         telephony.answer()
     }
 
@@ -57,7 +65,8 @@ final class LiveCall: Sendable {
             state.stream = stream
             return true
         }
-        guard isFirst, let telephony = state.withLock({ $0.telephony }) else { return }
+        let (telephony, transport) = state.withLock { ($0.telephony, $0.transport) }
+        guard isFirst, let telephony else { return }
         let audio = StreamAudio(stream) { [weak self] in self?.finish() }
         let edges = CallEdges(
             audio: audio, telephony: CallSignalling(telephony, stream: stream), sessions: desk.sessions,
@@ -66,9 +75,9 @@ final class LiveCall: Sendable {
         let listening = desk.detection.listen(to: stream, call: identity.id, detector: profile.detector) { event in
             mailbox.post(.voice(event))
         }
-        let pumped = desk.pump.add(stream, mailbox: mailbox, detection: listening?.stream) { [weak self] event in
-            self?.media(event)
-        }
+        let pumped = desk.pump.add(
+            stream, mailbox: mailbox, detection: listening?.stream, transport: transport
+        ) { [weak self] event in self?.media(event) }
         let recorder = desk.recorder(for: identity, stream)
         let (isAnswered, isFinished) = state.withLock { state in
             state.mailbox = mailbox
@@ -85,11 +94,12 @@ final class LiveCall: Sendable {
 
     /// From the telephony plugin, on its threads.
     func happened(_ event: TelephonyEvent) -> CallMailbox.Outcome {
-        let mailbox = state.withLock { state in
-            if event == .answered { state.isAnswered = true }
-            return state.mailbox
+        let (mailbox, transport) = state.withLock { state in
+            if case .answered = event { state.isAnswered = true }
+            return (state.mailbox, state.transport)
         }
         switch event {
+        case .frame(let samples, _, _, _): transport?.received(samples)
         case .hungUp(let cause, let code, let reason):
             let detail = (code == 0 ? "" : " \(code)") + (reason.isEmpty ? "" : " \(reason)")
             desk.log(.info, "hung up: \(cause)\(detail)", identity)
@@ -139,6 +149,7 @@ final class LiveCall: Sendable {
         if let pumped = parts.pumped { desk.pump.remove(pumped) }
         if let listening = parts.listening { desk.detection.stop(listening) }
         if let recorder = parts.recorder { desk.complete(recorder, identity) }
+        parts.transport?.close()
         parts.telephony?.close()
         desk.ended(self)
     }

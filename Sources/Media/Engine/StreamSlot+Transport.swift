@@ -82,9 +82,10 @@ extension StreamSlot {
         sentPackets &+= 1
     }
 
-    /// What was handed over and not yet played is void.
+    /// What was handed over and not yet played is void. A transport that holds nothing is not told to clear: that would
+    /// be a message, and a frame of silence to carry it, before every answer.
     mutating func voidHandedOver() {
-        guard frames != nil else { return }
+        guard frames != nil, aheadSamples > 0 else { return }
         aheadSamples = 0
         mustClearTransport = true
     }
