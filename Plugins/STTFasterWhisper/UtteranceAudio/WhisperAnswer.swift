@@ -2,8 +2,8 @@
 // that carry the model's own doubts, or with words and their times.
 //
 // Whisper writes sentences into noise: thanks for watching, subtitles by somebody. It doubts them itself, in two
-// numbers of each segment. Where both are bad, the segment is left out (the pair of thresholds is the model's own, from its
-// reference implementation); one alone is no reason, because telephone speech is doubted often.
+// numbers of each segment. Where both are bad, the segment is left out (the two thresholds are the model's own, from
+// its reference implementation); one alone is no reason, because telephone speech is doubted often.
 
 import Glibc
 import JSON
