@@ -186,7 +186,7 @@ let package = Package(
             linkerSettings: [.linkedLibrary("crypto")]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("Control", exclude: ["Fixtures"]), tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
         tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
         tests(
             "PluginKit",

@@ -28,7 +28,7 @@ enum VCHost {
             return 0
         case "--help", "help", nil:
             return help(for: words.dropFirst().first)
-        case let name? where name.hasPrefix("--"):
+        case let name? where name.hasPrefix("--") || name == "-c":
             // `vchost --plugins plugins.d` runs the host: what one types most has no command's name.
             return start(RunCommand.self, words)
         case let name?:
