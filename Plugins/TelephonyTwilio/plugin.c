@@ -171,6 +171,7 @@ static vc_status provider_open(vc_self self, const vc_open *request, vc_session 
     session->state = call;
     session->ops = &twilio_session_ops;
     session->kind_ops = &twilio_telephony_ops;
+    if (is_inbound) twilio_call_deadline(call, TWILIO_ANSWER_MS);
     twilio_emit_plain(provider, request->session, VC_EVENT_READY, request->epoch);
     return VC_OK;
 }
