@@ -9,6 +9,7 @@ of two seconds. Nothing is logged and no metrics are taken, which is the kinder 
 import array
 import json
 import math
+import os
 import sys
 
 import uvicorn
@@ -30,7 +31,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 RATE_HZ = 8000
-SECONDS = 2
+SECONDS = int(os.environ.get("PIPECAT_SECONDS", 2))
 AMPLITUDE = 32767 * 10 ** (-30 / 20)
 TONE = array.array("h", (int(AMPLITUDE * math.sin(2 * math.pi * 220 * i / RATE_HZ)) for i in range(RATE_HZ * SECONDS))).tobytes()
 WORDS = "we are open from nine to five"

@@ -77,7 +77,8 @@ class Host:
         self.configuration = self.folder / "vchost.ini"
         self.configuration.write_text(template.format(**settings))
         self.plugins = plugins
-        self.environment = dict(os.environ, **(environment or {}))
+        # What a host remembers of plugins is its own: a quarantine of one test would keep a plugin from all others.
+        self.environment = dict(os.environ, VCHOST__VCHOST__STATE=str(self.folder / "state"), **(environment or {}))
         self.events = []
         self._news = queue.Queue()
 
