@@ -43,6 +43,7 @@ tts = tts.instant
 
 [profile.sender]
 match = {SENT_ON}
+tools = end_call, transfer_call
 stt = stt.transfer
 llm = llm.rules
 tts = tts.instant
