@@ -25,7 +25,9 @@ static vc_status provider_create(const vc_create *request, vc_self *self, vc_err
                                          VC_SERVICE_SERVER, VC_SERVICE_WS,    VC_SERVICE_HTTP};
     for (size_t index = 0; index < sizeof needed / sizeof *needed; index++)
         if (!host->service(needed[index])) {
-            snprintf(message, sizeof message, "Twilio needs the service %s, which this host does not offer",
+            snprintf(message, sizeof message,
+                     "Twilio needs the service %s, which is not offered here; vc.server/1 is not in a worker, where "
+                     "isolation = inprocess is the mend",
                      needed[index]);
             return fail(error, VC_E_UNSUPPORTED, message);
         }
