@@ -76,10 +76,12 @@ struct Call::Rpc final : Reactor, std::enable_shared_from_this<Rpc> {
 
     void OnDone(const grpc::Status &status) override {
         Outcome outcome{status.error_code(), quotable(status.error_message())};
-        inbox->post([rpc = shared_from_this(), outcome = std::move(outcome)] {
+        inbox->post([rpc = shared_from_this(), outcome = std::move(outcome)]() mutable {
             rpc->is_over = true;
-            if (rpc->call != nullptr) rpc->call->done(outcome);
-            else rpc->worker->buried();
+            if (rpc->call != nullptr) return rpc->call->done(outcome);
+            Worker &worker = *rpc->worker;
+            rpc.reset(); // With gRPC's memory, before anybody is told that it is given back.
+            worker.buried();
         });
         self.reset(); // With the job, or here.
     }
