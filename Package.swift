@@ -83,23 +83,29 @@ func plugin(
 }
 
 /// The part of a plugin that decides and touches nothing: a module of its own, so that tests can import it.
-func logic(_ name: String, of plugin: String) -> Target {
+func logic(_ name: String, of plugin: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(
-        name: name, dependencies: ["PluginKit", "JSON"], path: "Plugins/\(plugin)/\(name)",
+        name: name, dependencies: ["PluginKit", "JSON"] + dependencies, path: "Plugins/\(plugin)/\(name)",
         swiftSettings: swiftSettings)
 }
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"], hasScripts: true),
+    plugin("TelephonyOpenSIPS", .swift, logic: "BackToBack", hasScripts: true),
     plugin("TelephonyTwilio", .c, logic: "TwilioWire", hasScripts: true),
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
     plugin("STTFasterWhisper", .swift, logic: "UtteranceAudio", hasScripts: true),
+    plugin("STTDeepgram", .swift, logic: "DeepgramListen", hasScripts: true),
+    plugin("STTVosk", .swift, logic: "VoskDialogue", hasScripts: true),
     plugin(
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
         hasScripts: true),
     plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
+    plugin("LLMOllama", .swift, ["ChatStream"], logic: "OllamaChat", hasScripts: true),
+    plugin("LLMLlama", .swift, ["ChatStream"], logic: "LlamaSocket", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
+    plugin("TTSCartesia", .swift, logic: "CartesiaLine", hasScripts: true),
     plugin(
         "TTSFlite", .c,
         link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
@@ -170,14 +176,24 @@ let package = Package(
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        logic("BackToBack", of: "TelephonyOpenSIPS"),
+        logic("OllamaChat", of: "LLMOllama", ["ChatStream"]), logic("LlamaSocket", of: "LLMLlama"),
+        logic("DeepgramListen", of: "STTDeepgram"), logic("VoskDialogue", of: "STTVosk"),
+        logic("CartesiaLine", of: "TTSCartesia"),
         .target(
             name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             linkerSettings: [.linkedLibrary("crypto")]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("PluginKit", ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio"]),
-        tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("Control", exclude: ["Fixtures"]), tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
+        tests(
+            "PluginKit",
+            [
+                "UtteranceAudio", "DeepgramListen", "VoskDialogue", "KnowledgeEngine", "ChatStream", "OllamaChat",
+                "LlamaSocket", "PiperAudio", "CartesiaLine",
+            ]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(

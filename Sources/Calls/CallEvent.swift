@@ -86,13 +86,15 @@ public struct Transcript: Sendable, Equatable {
 }
 
 /// The end-of-turn detection of a recogniser that has its own. It proposes; the conversation decides.
+///
+/// `utterance` is the recogniser's number of it, 0 when it has none: an opinion on a turn that is over comes too late.
 public enum RecogniserTurn: Sendable, Equatable {
     case started
     /// Probably over. `text` may be empty when a transcript said it already.
-    case eagerEnd(text: String)
+    case eagerEnd(text: String, utterance: UInt64 = 0)
     /// The eager end was wrong: the caller goes on.
     case resumed
-    case ended(text: String)
+    case ended(text: String, utterance: UInt64 = 0)
 }
 
 public enum LanguageModelEvent: Sendable, Equatable {
@@ -126,6 +128,8 @@ public enum ToolResult: Sendable, Equatable {
     case json(String)
     /// The tool acts on the call itself; the model is told `{"ok":true}`.
     case control(CallControl)
+    /// The model is told why, in the place of a result.
+    case failed(ToolFailure)
 }
 
 public enum CallControl: Sendable, Equatable {

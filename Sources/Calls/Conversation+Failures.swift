@@ -6,7 +6,8 @@
 extension Conversation {
     mutating func failed(_ provider: Provider, _ ticket: Ticket?, _ failure: ProviderFailure, at now: Instant) {
         if ticket == nil, isOpen.remove(provider) != nil { emit(.close(provider)) }
-        log(.warning, "\(provider.name) failed: \(failure.message) \(failure.vendorCode)")
+        let code = failure.vendorCode.isEmpty ? "" : " (\(failure.vendorCode))"
+        log(.warning, "\(provider.name) failed: \(failure.message)\(code)")
         switch provider.kind {
         case .speechToText:
             if provider == recognisers.current { recogniserFailed(failure, at: now) }
@@ -166,11 +167,7 @@ extension Conversation {
                 return arm(Timers.audio, now.advanced(byMs: policy.failover.audioStallMs))
             }
             voiceFailed(ProviderFailure(code: .timeout, retryable: false, message: "no audio in time"), at: now)
-        case Timers.tools:
-            let ticket = Ticket(epoch: turn.epoch, request: turn.modelRequest ?? 0)
-            for call in turn.openTools {
-                tool(call, .json(#"{"error":"the tool did not answer in time"}"#), ticket, at: now)
-            }
+        case Timers.tools: toolsWaitedTooLong(at: now)
         default: break
         }
     }

@@ -36,6 +36,22 @@ struct ConversationTests {
         #expect(bench.conversation.record.lines.map(\.text) == ["what time is it", "It is noon."])
     }
 
+    @Test("A recogniser's end of a turn that the timers have ended is not a second question")
+    func recogniserEndsTooLate() {
+        var bench = ConversationBench()
+        bench.send(.answered)
+        bench.says("what time is it", utterance: 1)
+        bench.pass(400)
+        bench.send(.recogniserTurn(.eagerEnd(text: "what time is it", utterance: 1)))
+        bench.send(.recogniserTurn(.ended(text: "what time is it", utterance: 1)))
+        bench.model("It is noon.")
+        bench.pass(2_000)
+        #expect(bench.conversation.record.lines.map(\.text) == ["what time is it", "It is noon."])
+        bench.send(.recogniserTurn(.ended(text: "and in Ankara", utterance: 2)))
+        bench.pass(10)
+        #expect(bench.lastRequest?.request.messages.last == Message(.caller, "and in Ankara"))
+    }
+
     @Test("The model starts on the tentative words and its answer is held until the turn has ended")
     func earlyStart() {
         var bench = ConversationBench()

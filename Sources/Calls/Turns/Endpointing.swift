@@ -179,16 +179,17 @@ public struct Endpointing: Sendable, Equatable {
         switch event {
         case .started:
             return []
-        case .eagerEnd(let words):
-            take(words)
+        case .eagerEnd(let words, let utterance):
+            guard !isOver(utterance) else { return [] }
+            take(words, of: utterance)
             guard !text.isEmpty, !hasGivenEager else { return [] }
             hasGivenEager = true
             return [.words(text), .eager(text)]
         case .resumed:
             return goOn()
-        case .ended(let words):
-            guard policy.trustsRecogniserTurns else { return [] }
-            take(words)
+        case .ended(let words, let utterance):
+            guard policy.trustsRecogniserTurns, !isOver(utterance) else { return [] }
+            take(words, of: utterance)
             guard !text.isEmpty else { return [] }
             let spoken = text
             return [.words(spoken)] + end(at: now)
@@ -302,10 +303,19 @@ public struct Endpointing: Sendable, Equatable {
         return !language.hangingWords.contains(word)
     }
 
-    private mutating func take(_ words: String) {
+    /// The turn in which it was said has ended without the recogniser, and was answered: a second time it would be a
+    /// second question.
+    private mutating func isOver(_ utterance: UInt64) -> Bool {
+        guard utterance != 0, let closedUtterance, utterance <= closedUtterance else { return false }
+        droppedTranscripts += 1
+        return true
+    }
+
+    private mutating func take(_ words: String, of utterance: UInt64) {
         let words = words.trimmed
         guard !words.isEmpty else { return }
         isOpen = true
+        newestUtterance = max(newestUtterance, utterance)
         pieces = [(newestUtterance, words, true)]
     }
 

@@ -27,10 +27,8 @@ public final class CallReporter: CallObserver {
 
     public func note(_ entry: LedgerEntry, of call: CallIdentity) {
         if let socket, socket.isWatched { socket.publish(line(entry.json, call)) }
-        if case .failover(_, let from, let to, let failure) = entry {
-            let next = to.map { "; \($0.name) goes on" } ?? "; there is no other"
-            log(.warning, "\(from.name) failed: \(failure.message)\(next)", call)
-        }
+        // What failed, and why, the call has said itself.
+        if case .failover(_, let from, let next?, _) = entry { log(.info, "\(next.name) goes on for \(from.name)", call) }
     }
 
     public func log(_ line: CallLogLine, of call: CallIdentity) {
@@ -77,6 +75,11 @@ extension LedgerEntry {
         case .agent(let turn, let heard, let interrupted):
             ["event": "agent", "turn": number(turn), "heard": .string(heard), "interrupted": .bool(interrupted)]
         case .clip(let turn, let clip): ["event": "clip", "turn": number(turn), "clip": .string(clip.rawValue)]
+        case .tool(let turn, let name, let failure, let tookMs):
+            [
+                "event": "tool", "turn": number(turn), "name": .string(name),
+                "failure": failure.map { .string($0.rawValue) } ?? .null, "tookMs": number(tookMs),
+            ]
         case .turn(let record): record.json.merging(["event": "turn"]) { $1 }
         }
     }

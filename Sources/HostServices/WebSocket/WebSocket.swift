@@ -100,16 +100,18 @@ final class WebSocket: Delivery, @unchecked Sendable {
         }
     }
 
-    /// The owner ended: no more calls, and the peer is told that we go away (RFC 6455, 7.4.1).
+    /// The owner ended: no more calls, and the peer is told that we go away (RFC 6455, 7.4.1). An owner that has closed
+    /// it before has said goodbye, and that still goes out.
     func orphan() {
         state.withLock { state in
             state.isOver = true
             state.parts = []
             state.inboundBytes = 0
             state.isPaused = false
+            guard state.closeRequest == nil else { return }
             state.outgoing = []
             state.outgoingBytes = 0
-            if state.closeRequest == nil { state.closeRequest = CloseRequest(code: 1001, reason: "") }
+            state.closeRequest = CloseRequest(code: 1001, reason: "")
         }
     }
 

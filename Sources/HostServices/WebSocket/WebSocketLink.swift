@@ -118,7 +118,10 @@ final class WebSocketLink: @unchecked Sendable {
         return true
     }
 
-    func connectFailed(_ reason: String, httpStatus: UInt32, lws: OpaquePointer) {
+    /// `words` and `retryAfterS`: what a refusal says in its headers.
+    func connectFailed(
+        _ reason: String, httpStatus: UInt32, words: String = "", retryAfterS: UInt32 = 0, lws: OpaquePointer
+    ) {
         wsi = nil
         guard !hasFailed else { return }
         hasFailed = true
@@ -148,10 +151,11 @@ final class WebSocketLink: @unchecked Sendable {
             message = "\(origin) did not upgrade to WebSocket and answered with status \(httpStatus): check the path"
         }
         if !reason.isEmpty { message += " (\(reason))" }
+        if !words.isEmpty { message += ": \(words)" }
         finish(
             ServiceFailure(
                 code: code, message: message, isRetryable: code == .network || httpStatus == 429 || httpStatus >= 500,
-                protocolStatus: httpStatus), lws: lws)
+                retryAfterMs: retryAfterS * 1_000, protocolStatus: httpStatus), lws: lws)
     }
 
     // MARK: Open

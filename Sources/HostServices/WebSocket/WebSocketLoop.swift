@@ -194,7 +194,9 @@ private func webSocketEvent(
         lws_set_opaque_user_data(wsi, nil)
         let reason =
             bytes.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self) } ?? ""
-        link.connectFailed(reason, httpStatus: lws_http_client_http_response(wsi), lws: lws)
+        link.connectFailed(
+            reason, httpStatus: lws_http_client_http_response(wsi), words: refusal(wsi),
+            retryAfterS: retryAfter(wsi), lws: lws)
     case LWS_CALLBACK_CLIENT_CLOSED, LWS_CALLBACK_CLOSED_CLIENT_HTTP, LWS_CALLBACK_WSI_DESTROY:
         lws_set_opaque_user_data(wsi, nil)
         link.ended(lws: lws)
@@ -202,4 +204,26 @@ private func webSocketEvent(
         break
     }
     return 0
+}
+
+/// Where vendors say why they refuse an upgrade: its body is read by nobody. Deepgram's only, so far.
+private let refusalHeaders = ["dg-error:"]
+
+private func refusal(_ wsi: OpaquePointer) -> String {
+    for name in refusalHeaders {
+        var text = [CChar](repeating: 0, count: 200)
+        let length = lws_hdr_custom_copy(wsi, &text, Int32(text.count), name, Int32(name.utf8.count))
+        guard length > 0 else { continue }
+        let bytes = text.prefix(Int(length)).map { UInt8(bitPattern: $0) }
+        return String(decoding: bytes.filter { $0 >= 0x20 && $0 != 0x7f }, as: UTF8.self)
+    }
+    return ""
+}
+
+/// Of a refusal, in seconds; 0 when it says none, or a date.
+private func retryAfter(_ wsi: OpaquePointer) -> UInt32 {
+    var text = [CChar](repeating: 0, count: 16)
+    guard lws_hdr_copy(wsi, &text, Int32(text.count), WSI_TOKEN_HTTP_RETRY_AFTER) > 0 else { return 0 }
+    let digits = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+    return min(3600, UInt32(String(decoding: digits, as: UTF8.self)) ?? 0)
 }

@@ -55,6 +55,8 @@ public final class WebSocket: PendingCallback, Stoppable {
 
     fileprivate var socket: vc_handle = 0
     private var onEvent: ((WebSocketEvent) -> Void)?
+    /// `close` was called: the host takes neither another close nor a message.
+    private var isClosing = false
 
     fileprivate init(owner: HostObject, onEvent: @escaping (WebSocketEvent) -> Void) {
         self.onEvent = onEvent
@@ -70,7 +72,8 @@ public final class WebSocket: PendingCallback, Stoppable {
 
     /// Sends a close frame; `closed` follows within 2 s.
     public func close(code: Int = 1000, reason: String = "") {
-        guard onEvent != nil else { return }
+        guard onEvent != nil, !isClosing else { return }
+        isClosing = true
         withString(reason) { _ = HostLine.shared.webSocket?.pointee.close(socket, UInt32(clamping: code), $0) }
     }
 
@@ -88,7 +91,7 @@ public final class WebSocket: PendingCallback, Stoppable {
     }
 
     private func send(_ bytes: vc_str, binary: Bool) -> Sent {
-        guard onEvent != nil, let table = HostLine.shared.webSocket else { return .gone }
+        guard onEvent != nil, !isClosing, let table = HostLine.shared.webSocket else { return .gone }
         switch table.pointee.send(socket, bytes, binary ? 1 : 0) {
         case vc_status(VC_OK): return .sent
         case vc_status(VC_E_AGAIN): return .full

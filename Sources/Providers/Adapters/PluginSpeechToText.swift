@@ -214,9 +214,9 @@ final class PluginSpeechToText: SpeechToTextSession, PluginSessionDelegate, @unc
             let turn: RecogniserTurn
             switch Int(body.turn) {
             case VC_STT_TURN_START: turn = .started
-            case VC_STT_TURN_EAGER: turn = .eagerEnd(text: text)
+            case VC_STT_TURN_EAGER: turn = .eagerEnd(text: text, utterance: body.utterance)
             case VC_STT_TURN_RESUMED: turn = .resumed
-            case VC_STT_TURN_END: turn = .ended(text: text)
+            case VC_STT_TURN_END: turn = .ended(text: text, utterance: body.utterance)
             default: return session.broken("STT_TURN", "turn \(body.turn)")
             }
             return mailbox.post(.recogniserTurn(turn)).status
