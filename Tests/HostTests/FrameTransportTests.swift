@@ -63,14 +63,17 @@ struct FrameTransportTests {
         _ = audio.withUnsafeBufferPointer { stream.write($0, epoch: 1) }
     }
 
+    /// The first so many frames of it, as a carrier hears them.
+    private func written(_ count: Int) -> [Carrier.Word] {
+        (0..<count).map { index in .frame(first: Int16(index + 1), position: UInt64(index) * 160) }
+    }
+
     @Test("Gets every frame once and in order")
     func order() throws {
         try running { stream, carrier, transport in
             write(stream, frames: 12)
             #expect(pump(transport) { carrier.frames.count >= 12 })
-            #expect(
-                Array(carrier.frames.prefix(12))
-                    == (0..<12).map { .frame(first: Int16($0 + 1), position: UInt64($0) * 160) })
+            #expect(Array(carrier.frames.prefix(12)) == written(12))
         }
     }
 
@@ -84,9 +87,7 @@ struct FrameTransportTests {
             #expect(stream.playedPosition.samples < 40 * 160)
             carrier.takes.store(true, ordering: .relaxed)
             #expect(pump(transport) { carrier.frames.count >= 40 })
-            #expect(
-                Array(carrier.frames.prefix(40))
-                    == (0..<40).map { .frame(first: Int16($0 + 1), position: UInt64($0) * 160) })
+            #expect(Array(carrier.frames.prefix(40)) == written(40))
         }
     }
 
