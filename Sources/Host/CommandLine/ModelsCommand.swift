@@ -16,7 +16,7 @@ enum ModelsCommand: Command {
         Option("--max-tokens", "N", "longest answer, the same for all; 100"),
         Option("--target-ms", "MS", "by when the first token must be there; 400"),
         Option("--language", "TAG", "of the built-in prompts: en or tr; en"),
-        Option("--tools", "tell the models of the functions that act on a call: end_call, transfer_call, send_dtmf"),
+        Option("--tools", "tell the models of the functions that they are told of in calls"),
         Option("--warm-up", "SECONDS", "how long a model may take to be loaded before it answers at all; 120"),
         Option("--config", "FILE", "the configuration; vchost.ini when it is not given and exists"),
         Option("--plugins", "DIRECTORY", "where the plugins are; plugins.d, or those installed"),
@@ -62,17 +62,13 @@ enum ModelsCommand: Command {
 
         var bench = ModelBench(
             prompts: prompts, runs: runs, language: language,
-            tools: .array(arguments.has("--tools") ? builtInTools : []),
+            tools: arguments.has("--tools") ? .array(BuiltInTools.all) : [],
             options: ["max_tokens": .integer(Int64(tokensMax))], log: log)
         bench.warmUpMs = warmUpS * 1_000
         let results = bench.run(candidates) { StandardError.write("asking \($0.title) ...\n") }
         let table = ModelTable(results, targetMs: targetMs, prompts: prompts.conversations.count, runs: runs)
         print(arguments.has("--json") ? table.json.text + "\n" : table.text, terminator: "")
         return results.allSatisfy { $0.answers > 0 && $0.failures.isEmpty } ? 0 : 1
-    }
-
-    private static var builtInTools: [JSONValue] {
-        ConfigurationReview.builtInTools.compactMap { BuiltInTools.offer(of: $0, transferTarget: "") }
     }
 
     private static func number(
