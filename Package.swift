@@ -37,7 +37,15 @@ func cLibrary(_ name: String, pkgConfig: String? = nil, package: String) -> Targ
         name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([package])])
 }
 
-enum Language { case swift, c }
+/// Of the C++ that speaks gRPC: hidden, and with the generated messages.
+let cxxSettings: [CXXSetting] = [
+    .unsafeFlags([
+        "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-Wall", "-Wextra",
+        "-isystem", "\(Context.packageDirectory)/.build/messages",
+    ])
+]
+
+enum Language { case swift, c, grpc }
 
 /// A provider plugin: a dynamic library that exports `vc_plugin_entry_v1` and nothing else.
 ///
@@ -45,9 +53,11 @@ enum Language { case swift, c }
 /// because a Swift image that was ever mapped may not be unmapped
 /// (`docs/decisions/0002-plugins-are-never-unmapped.md`). `hasScripts`: it has a folder `conform` with its vendor
 /// (`docs/conform-scripts.md`).
+///
+/// One that speaks gRPC is C++: it has its .proto files beside it, whose messages `GrpcMessages` makes.
 func plugin(
     _ name: String, _ language: Language, _ dependencies: [Target.Dependency] = [], logic: String? = nil,
-    examples: [String] = [], hasScripts: Bool = false, link: [LinkerSetting] = []
+    examples: [String] = [], protos: [String] = [], hasScripts: Bool = false, link: [LinkerSetting] = []
 ) -> (product: Product, target: Target) {
     let exports = "\(Context.packageDirectory)/Plugins/exports.map"
     let linker: LinkerSetting = .unsafeFlags([
@@ -58,27 +68,30 @@ func plugin(
         .library(name: name, type: .dynamic, targets: [name]),
         .target(
             name: name,
-            dependencies: (language == .swift ? ["PluginKit", "JSON"] : ["PluginABI"]) + dependencies
+            dependencies: (language == .swift ? ["PluginKit", "JSON"] : ["PluginABI"])
+                + (language == .grpc ? ["GrpcKit"] : []) + dependencies
                 + (logic.map { [.byName(name: $0)] } ?? []),
             path: "Plugins/\(name)",
-            exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []) + examples
+            exclude: ["manifest.json", "README.md"] + (logic.map { [$0] } ?? []) + examples + protos
                 + (hasScripts ? ["conform"] : []),
-            publicHeadersPath: language == .c ? "." : nil,
+            publicHeadersPath: language == .swift ? nil : ".",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
+            cxxSettings: language == .grpc ? cxxSettings : [],
             swiftSettings: language == .swift ? swiftSettings : [],
             linkerSettings: [linker] + link)
     )
 }
 
 /// The part of a plugin that decides and touches nothing: a module of its own, so that tests can import it.
-func logic(_ name: String, of plugin: String) -> Target {
+func logic(_ name: String, of plugin: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(
-        name: name, dependencies: ["PluginKit", "JSON"], path: "Plugins/\(plugin)/\(name)",
+        name: name, dependencies: ["PluginKit", "JSON"] + dependencies, path: "Plugins/\(plugin)/\(name)",
         swiftSettings: swiftSettings)
 }
 
 let plugins = [
     plugin("TelephonySIP", .c, ["Csofia"], hasScripts: true),
+    plugin("TelephonyOpenSIPS", .swift, logic: "BackToBack", hasScripts: true),
     plugin("TelephonyTwilio", .c, logic: "TwilioWire", hasScripts: true),
     plugin("VADEnergy", .c, link: [.linkedLibrary("m")]),
     plugin("VADSilero", .c),
@@ -89,10 +102,17 @@ let plugins = [
         "LLMRules", .swift, logic: "KnowledgeEngine", examples: ["example.knowledge", "example-tr.knowledge"],
         hasScripts: true),
     plugin("LLMOpenAI", .swift, logic: "ChatStream", hasScripts: true),
+    plugin("LLMOllama", .swift, ["ChatStream"], logic: "OllamaChat", hasScripts: true),
+    plugin("LLMLlama", .swift, ["ChatStream"], logic: "LlamaSocket", hasScripts: true),
     plugin("TTSPiper", .swift, logic: "PiperAudio", hasScripts: true),
+    plugin("TTSCartesia", .swift, logic: "CartesiaLine", hasScripts: true),
     plugin(
         "TTSFlite", .c,
         link: ["flite_cmu_us_kal", "flite_usenglish", "flite_cmulex", "flite"].map { .linkedLibrary($0) }),
+    plugin("STTGrpc", .grpc, protos: ["asr.proto"]),
+    plugin("LLMGrpc", .grpc, protos: ["llm.proto"]),
+    plugin("TTSGrpc", .grpc, protos: ["tts.proto"]),
+    plugin("TTSGoogle", .grpc, protos: ["google_tts.proto"], link: [.linkedLibrary("crypto")]),
     plugin("InstantSTT", .swift),
     plugin("InstantLLM", .swift),
     plugin("InstantTTS", .swift),
@@ -148,20 +168,32 @@ let package = Package(
 
         // For authors of plugins.
         module("PluginKit", ["PluginABI", "JSON"]),
+        .plugin(name: "GrpcMessages", capability: .buildTool(), path: "Sources/GrpcMessages"),
+        .target(
+            name: "GrpcKit", dependencies: ["PluginABI"], cxxSettings: cxxSettings,
+            linkerSettings: ["grpc++", "grpc", "gpr", "absl_synchronization", "protobuf"].map { .linkedLibrary($0) },
+            plugins: ["GrpcMessages"]),
 
         logic("UtteranceAudio", of: "STTFasterWhisper"), logic("KnowledgeEngine", of: "LLMRules"),
         logic("ChatStream", of: "LLMOpenAI"), logic("PiperAudio", of: "TTSPiper"),
+        logic("BackToBack", of: "TelephonyOpenSIPS"),
+        logic("OllamaChat", of: "LLMOllama", ["ChatStream"]), logic("LlamaSocket", of: "LLMLlama"),
         logic("DeepgramListen", of: "STTDeepgram"), logic("VoskDialogue", of: "STTVosk"),
+        logic("CartesiaLine", of: "TTSCartesia"),
         .target(
             name: "TwilioWire", path: "Plugins/TelephonyTwilio/TwilioWire",
             cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra"])],
             linkerSettings: [.linkedLibrary("crypto")]),
 
         tests("PluginABI"), tests("Media"), tests("Calls"), tests("Providers"), tests("HostServices"),
-        tests("Control"), tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("Control", exclude: ["Fixtures"]), tests("JSON"), tests("Host"), tests("TwilioWire", ["Media"]),
+        tests("BackToBack", ["PluginKit", "JSON"], exclude: ["Golden"]),
         tests(
             "PluginKit",
-            ["UtteranceAudio", "KnowledgeEngine", "ChatStream", "PiperAudio", "DeepgramListen", "VoskDialogue"]),
+            [
+                "UtteranceAudio", "DeepgramListen", "VoskDialogue", "KnowledgeEngine", "ChatStream", "OllamaChat",
+                "LlamaSocket", "PiperAudio", "CartesiaLine",
+            ]),
         tests("Conformance", ["Host", "CConformance", "Providers", "PluginABI", "JSON"], exclude: ["Golden"]),
         // What breaks one rule and dies of it, for the tests of the ground that the conformance rules stand on.
         .executableTarget(

@@ -1,8 +1,8 @@
 // Any language model behind OpenAI's chat completions: OpenAI itself, Groq, vLLM, llama.cpp, xllamacpp.
 //
-// One plugin for all of them, because they differ in details that belong to the reading of their answers
-// (`ChatStream`), not in what is asked. A request is tried again only while nothing of its answer was said, and only
-// once: a caller who waits for the first word is better served by the next provider of the chain than by a patient one.
+// One plugin for all of them. Where they differ in how they answer, the reading of answers takes it all (`ChatStream`),
+// because there one tolerant reader serves everybody. Where they differ in what they accept, a setting says it, because
+// a strict server refuses what another one needs, and guessing by the address would be wrong behind every proxy.
 
 import ChatStream
 import JSON
@@ -13,17 +13,16 @@ public func entry(_ host: Plugin.Host, _ module: Plugin.Module) -> Plugin.Status
     Plugin.export(LLMOpenAI.self, host, module)
 }
 
-final class LLMOpenAI: LanguageModel {
+final class LLMOpenAI: LanguageModel, ChatVendor {
     static let id = "org.vchost.llm-openai"
 
-    let url: String
-    let headers: [(name: String, value: String)]
-    let request: ChatRequest
-    /// Whom errors name: the host part of the address.
     let vendor: String
-    let timeoutMs: Int
-    let firstTokenMs: Int
-    let retries: Int
+    let patience: Patience
+    private let url: String
+    private let headers: [(name: String, value: String)]
+    private let body: ChatRequest
+    private let timeoutMs: Int
+    private let firstTokenMs: Int
 
     init(_ host: ProviderHost) throws(PluginError) {
         let configuration = host.configuration
@@ -35,37 +34,77 @@ final class LLMOpenAI: LanguageModel {
         let base = String(address.reversed().drop { $0 == "/" }.reversed())
         url = base.hasSuffix("/chat/completions") ? base : base + "/chat/completions"
         vendor = String(address.split(separator: "/", maxSplits: 2)[1].prefix { $0 != "/" })
-
-        var headers = [(name: "Content-Type", value: "application/json"), (name: "Accept", value: "text/event-stream")]
-        if let key = configuration.text("api_key"), !key.isEmpty {
-            headers.append((name: "Authorization", value: "Bearer \(key)"))
-        }
-        self.headers = headers
-
-        let tokenLimitName = configuration.text("token_limit_name") ?? "max_tokens"
-        var fixed: [String: JSONValue] = [:]
-        if let extra = configuration.text("extra"), !extra.isEmpty {
-            guard let fields = try? JSONValue(parsing: extra).object else {
-                throw PluginError(
-                    .configuration, "`extra` is \"\(extra)\", which is no JSON object; write {\"seed\": 1}, say")
-            }
-            fixed = fields
-        }
-        if let model = configuration.text("model"), !model.isEmpty { fixed["model"] = .string(model) }
-        if let temperature = configuration.number("temperature") { fixed["temperature"] = .number(temperature) }
-        if let limit = configuration.integer("max_tokens"), limit > 0 { fixed[tokenLimitName] = .integer(Int64(limit)) }
-        if let stop = configuration.texts("stop"), !stop.isEmpty { fixed["stop"] = .array(stop.map { .string($0) }) }
-        if configuration.flag("usage") ?? true { fixed["stream_options"] = ["include_usage": true] }
-        request = ChatRequest(fixed: fixed, tokenLimitName: tokenLimitName)
-
+        headers = Self.headers(configuration)
+        body = ChatRequest(
+            fixed: try Self.fields(configuration),
+            tokenLimitName: configuration.text("token_limit_name") ?? "max_tokens",
+            systemRole: configuration.text("system_role") ?? "system", hasTools: configuration.flag("tools") ?? true)
+        patience = Patience(configuration)
         timeoutMs = configuration.integer("timeout_ms") ?? 30000
         firstTokenMs = configuration.integer("first_token_ms") ?? 5000
-        retries = configuration.integer("retries") ?? 1
     }
 
     func open(_ host: SessionHost) -> LLMOpenAISession {
         host.http.prewarm(url)
         return LLMOpenAISession(self, host)
+    }
+
+    private static func headers(_ configuration: Configuration) -> [(name: String, value: String)] {
+        var headers = [(name: "Content-Type", value: "application/json"), (name: "Accept", value: "text/event-stream")]
+        if let key = configuration.text("api_key"), !key.isEmpty {
+            headers.append((name: "Authorization", value: "Bearer \(key)"))
+        }
+        for (key, name) in [("organization", "OpenAI-Organization"), ("project", "OpenAI-Project")] {
+            if let value = configuration.text(key), !value.isEmpty { headers.append((name: name, value: value)) }
+        }
+        return headers
+    }
+
+    /// What every request has.
+    private static func fields(_ configuration: Configuration) throws(PluginError) -> [String: JSONValue] {
+        var fields: [String: JSONValue] = [:]
+        if let extra = configuration.text("extra"), !extra.isEmpty {
+            guard let given = try? JSONValue(parsing: extra).object else {
+                throw PluginError(
+                    .configuration, "`extra` is \"\(extra)\", which is no JSON object; write {\"seed\": 1}, say")
+            }
+            fields = given
+        }
+        if let model = configuration.text("model"), !model.isEmpty { fields["model"] = .string(model) }
+        for key in ["temperature", "top_p"] {
+            if let value = configuration.number(key) { fields[key] = .number(value) }
+        }
+        if let limit = configuration.integer("max_tokens"), limit > 0 {
+            fields[configuration.text("token_limit_name") ?? "max_tokens"] = .integer(Int64(limit))
+        }
+        if let stop = configuration.texts("stop"), !stop.isEmpty { fields["stop"] = .array(stop.map { .string($0) }) }
+        if configuration.flag("usage") ?? true {
+            var options = fields["stream_options"]?.object ?? [:]
+            options["include_usage"] = true
+            fields["stream_options"] = .object(options)
+        }
+        return fields
+    }
+
+    // MARK: ChatVendor
+
+    func request(for question: Question) -> HTTPRequest {
+        HTTPRequest(
+            "POST", url, headers: headers,
+            body: .text(
+                body.body(messages: question.messagesText, tools: question.toolsText, options: question.options)),
+            deadlineMs: timeoutMs, firstByteMs: firstTokenMs)
+    }
+
+    func reader(for question: Question) -> ServerSentAnswer { ServerSentAnswer() }
+
+    func mend(for refusal: VendorError, status: Int) -> String? {
+        let words = refusal.message.lowercased()
+        guard [400, 404, 422].contains(status) else { return nil }
+        if words.contains("max_completion_tokens") { return "set `token_limit_name = max_completion_tokens`" }
+        if words.contains("stream_options") || words.contains("include_usage") { return "set `usage = no`" }
+        if words.contains("tool") { return "the model cannot call functions here: set `tools = no`" }
+        return nil
     }
 }
 
@@ -78,92 +117,5 @@ final class LLMOpenAISession: LanguageModelSession {
         self.host = host
     }
 
-    func answer(_ question: Question) { attempt(question, retriesLeft: provider.retries) }
-
-    private func attempt(_ question: Question, retriesLeft: Int) {
-        guard !question.isFinished else { return }
-        let body = provider.request.body(
-            messages: question.messagesText, tools: question.toolsText, options: question.options)
-        let attempt = Attempt(self, question, retriesLeft: retriesLeft)
-        do throws(PluginError) {
-            attempt.exchange = try host.http.start(
-                HTTPRequest(
-                    "POST", provider.url, headers: provider.headers, body: .text(body), deadlineMs: provider.timeoutMs,
-                    firstByteMs: provider.firstTokenMs)
-            ) { attempt.heard($0) }
-        } catch {
-            question.fail(error)
-        }
-    }
-
-    /// A request for one question, and what came of it.
-    private final class Attempt {
-        /// No refusal needs more words than this.
-        static let refusalBytesMax = 64 << 10
-
-        let session: LLMOpenAISession
-        let question: Question
-        let retriesLeft: Int
-        var exchange: HTTPExchange?
-        var response = HTTPResponse(status: 0, headers: [])
-        var events = ServerSentEvents()
-        var answer = ChatAnswer()
-        var refusal: [UInt8] = []
-
-        init(_ session: LLMOpenAISession, _ question: Question, retriesLeft: Int) {
-            self.session = session
-            self.question = question
-            self.retriesLeft = retriesLeft
-        }
-
-        func heard(_ event: HTTPEvent) {
-            switch event {
-            case .response(let response): self.response = response
-            case .data(let bytes) where response.status == 200:
-                for event in events.feed(bytes) { follow(answer.take(event)) }
-                if events.isOverflown {
-                    fail(PluginError(.vendor, "\(session.provider.vendor) sent an event of more than a mebibyte"))
-                }
-            case .data(let bytes): refusal += bytes.prefix(Self.refusalBytesMax - refusal.count)
-            case .done where response.status == 200: follow(answer.end())
-            case .done:
-                fail(
-                    VendorError(body: refusal).pluginError(
-                        status: response.status, vendor: session.provider.vendor,
-                        retryAfterMs: VendorError.retryAfterMs(response)))
-            case .failed(let error): fail(error)
-            }
-        }
-
-        private func follow(_ steps: [ChatStep]) {
-            for step in steps {
-                switch step {
-                case .emit(let part):
-                    switch question.emit(part) {
-                    case .accepted: break
-                    case .noCredit:
-                        // Megabytes wait to be said: whatever this is, it is no answer to a caller any more.
-                        question.finish(.length)
-                        exchange?.cancel()
-                    case .canceled, .gone: exchange?.cancel()
-                    }
-                case .finish(let end): question.finish(end)
-                case .fail(let error): fail(error)
-                }
-            }
-        }
-
-        /// Tries once more where that can help and nothing was said yet; else the question has failed.
-        private func fail(_ error: PluginError) {
-            exchange?.cancel()
-            let isWorthwhile = error.isRetryable && error.retryAfterMs <= 500 && !answer.hasOutput && retriesLeft > 0
-            guard isWorthwhile else { return question.fail(error) }
-            session.host.log.info("asking once more", (name: "after", value: error.message))
-            let (session, question, retriesLeft) = (session, question, retriesLeft)
-            let timer = session.host.timers.after(max(50, error.retryAfterMs)) { [weak session] in
-                session?.attempt(question, retriesLeft: retriesLeft - 1)
-            }
-            if timer == nil { question.fail(error) }
-        }
-    }
+    func answer(_ question: Question) { StreamedAnswer.ask(provider, question, on: host) }
 }

@@ -106,18 +106,30 @@ final class WhisperSession: SpeechToTextSession {
 
     private func heard(_ body: [UInt8], _ recognition: Recognition) {
         let text = String(decoding: body, as: UTF8.self)
-        guard let answer = try? JSONValue(parsing: text), let words = answer["text"]?.string else {
+        guard let answer = (try? JSONValue(parsing: text)).flatMap(WhisperAnswer.init) else {
             return recognition.fail(
                 PluginError(
                     .vendor,
                     "\(provider.url) answered without a `text`: \(Self.line(text)); is it a transcription server?"))
         }
-        let trimmed = String(words.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
-        if !trimmed.isEmpty {
+        if answer.invented > 0 {
+            host.log.info(
+                "left out what the model itself takes for no speech", (name: "segments", value: "\(answer.invented)"))
+        }
+        if !answer.text.isEmpty {
+            let range = recognition.range
+            func position(_ seconds: Double) -> UInt64 {
+                let samples = UInt64(min(max(seconds, 0), 3_600) * Double(host.rateHz))
+                return min(range.lowerBound + samples, range.upperBound)
+            }
             recognition.transcript = Transcript(
-                trimmed, utterance: recognition.utterance, start: recognition.range.lowerBound,
-                end: recognition.range.upperBound, language: answer["language"]?.string ?? language,
-                confidence: answer["confidence"]?.number.map { Float(min(max($0, 0), 1)) })
+                answer.text, utterance: recognition.utterance, start: range.lowerBound, end: range.upperBound,
+                language: answer.language ?? language, confidence: answer.confidence,
+                words: answer.words.map { word in
+                    Transcript.Word(
+                        word.text, start: position(word.startSeconds), end: position(word.endSeconds),
+                        confidence: word.confidence)
+                })
         }
         recognition.isDone = true
         recognition.answer()

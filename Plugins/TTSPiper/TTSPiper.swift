@@ -1,8 +1,8 @@
-// Piper, behind its own HTTP server or ours (`services/piper`).
+// Piper, behind its own HTTP server, ours (`services/piper`), or the WebSocket service of the systems before this one.
 //
 // Piper is GPL, so it stays in a process of its own. It makes a whole sentence before the first sample leaves, so what
 // makes it fast is to ask early: while one clause is coming in the next one is being made, and no more than that,
-// because a barge-in throws away whatever was made too soon.
+// because a barge-in throws away whatever was made too soon. The WebSocket service takes one clause at a time.
 
 import JSON
 import PiperAudio
@@ -17,21 +17,29 @@ final class TTSPiper: TextToSpeech {
     static let id = "org.vchost.tts-piper"
 
     let url: String
+    /// It is that of a WebSocket service, and not of an HTTP server.
+    private let isSocket: Bool
     /// What every request says of the voice.
-    let voice: [String: JSONValue]
+    private let voice: [String: JSONValue]
+    private let generation: PiperGeneration
+    private let spares: Int
+    /// Of samples about which the WebSocket service says nothing.
+    private let socketRateHz: Int
     let timeoutMs: Int
     let retries: Int
 
     init(_ host: ProviderHost) throws(PluginError) {
         let configuration = host.configuration
         let address = configuration.text("url") ?? "http://127.0.0.1:8103/synthesize"
-        guard address.hasPrefix("http://") || address.hasPrefix("https://") else {
+        isSocket = address.hasPrefix("ws://") || address.hasPrefix("wss://")
+        guard isSocket || address.hasPrefix("http://") || address.hasPrefix("https://") else {
             throw PluginError(
                 .configuration,
-                "`url` is \"\(address)\", which is no http address; write http://127.0.0.1:8103/synthesize")
+                "`url` is \"\(address)\", which is neither an http nor a ws address; write"
+                    + " http://127.0.0.1:8103/synthesize or ws://127.0.0.1:8000/tts")
         }
         // Piper's own server does not look at the query, and answers with a WAV file: both are understood.
-        let isStreamed = configuration.flag("stream") ?? true
+        let isStreamed = !isSocket && configuration.flag("stream") ?? true
         url = isStreamed ? address + (address.contains("?") ? "&" : "?") + "stream=1" : address
 
         var voice: [String: JSONValue] = [:]
@@ -47,14 +55,30 @@ final class TTSPiper: TextToSpeech {
         self.voice = voice
         timeoutMs = configuration.integer("timeout_ms") ?? 10000
         retries = configuration.integer("retries") ?? 1
+        generation = configuration.integer("generation").flatMap(PiperGeneration.init) ?? .third
+        spares = configuration.integer("spare_connections") ?? 1
+        socketRateHz = configuration.integer("socket_rate") ?? 22050
     }
 
     func open(_ host: SessionHost) -> PiperSession {
-        host.http.prewarm(url)
-        return PiperSession(self, host)
+        // A voice that is chosen for the call counts, and then the provider's.
+        var chosen = voice
+        if let name = host.configuration.text("voice"), !name.isEmpty { chosen["voice"] = .string(name) }
+        guard isSocket else {
+            host.http.prewarm(url)
+            return PiperSession(PiperHTTPSession(self, host, voice: chosen))
+        }
+        var limits = PiperLineLimits()
+        limits.stallMs = UInt64(timeoutMs)
+        limits.retries = retries
+        limits.spares = spares
+        let request = PiperSocketRequest(
+            generation, voice: chosen["voice"]?.string ?? "",
+            wishedRateHz: chosen["sample_rate"]?.integer.map { Int($0) } ?? socketRateHz, rateHz: socketRateHz)
+        return PiperSession(PiperSocketSession(self, host, request, limits))
     }
 
-    func request(_ text: String) -> HTTPRequest {
+    func request(_ text: String, _ voice: [String: JSONValue]) -> HTTPRequest {
         var fields = voice
         fields["text"] = .string(text)
         return HTTPRequest(

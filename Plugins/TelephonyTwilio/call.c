@@ -1,8 +1,9 @@
-/*  What becomes of a call from its session on. The end has one door, `twilio_call_over`: whoever ends the call, the host is
-    told once, the ticket is void, and the stream is closed.
+/*  What becomes of a call from its session on. The end has one door, `twilio_call_over`: whoever ends the call, the
+    host is told once, the ticket is void, and the stream is closed.
 
-    An agent hangs up when the host's clock has played the last of its words; the carrier, which got them over a network,
-    may still be playing. So a mark is sent behind them, and the stream is closed when it comes back, or after 400 ms.  */
+    An agent hangs up when the host's clock has played the last of its words; the carrier, which got them over a
+    network, may still be playing. So a mark is sent behind them, and the stream is closed when it comes back, or
+    after 400 ms.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>
@@ -86,12 +87,14 @@ static void on_deadline(void *context, vc_handle timer) {
                 twilio_call_over(call, VC_HANGUP_NO_ANSWER, 408, "Not answered within the ring timeout");
             else
                 twilio_call_over(call, VC_HANGUP_FAILED, 408,
-                                 "Twilio opened no stream: see the account's debugger, and whether public_url is reached");
+                                 "Twilio opened no stream: see its debugger, and whether public_url is reached");
             return;
         case TWILIO_UP:
             transferred(call, false, 408, "No answer of the API");
             return;
-        case TWILIO_ENDING: twilio_call_over(call, VC_HANGUP_AGENT, 0, call->is_transferred ? "Transferred" : ""); return;
+        case TWILIO_ENDING:
+            twilio_call_over(call, VC_HANGUP_AGENT, 0, call->is_transferred ? "Transferred" : "");
+            return;
         case TWILIO_OVER: twilio_call_closed(call); return;
         default: return;
     }
@@ -146,7 +149,8 @@ static void over_by_status(twilio_call *call, tw_call_status status, uint32_t co
     switch (status) {
         case TW_CALL_BUSY: twilio_call_over(call, VC_HANGUP_REFUSED, code ? code : 486, "busy"); return;
         case TW_CALL_NO_ANSWER:
-            twilio_call_over(call, is_inbound ? VC_HANGUP_CANCELED : VC_HANGUP_NO_ANSWER, code ? code : 480, "no-answer");
+            twilio_call_over(call, is_inbound ? VC_HANGUP_CANCELED : VC_HANGUP_NO_ANSWER, code ? code : 480,
+                             "no-answer");
             return;
         case TW_CALL_CANCELED:
             twilio_call_over(call, is_inbound ? VC_HANGUP_CANCELED : VC_HANGUP_REFUSED, code ? code : 487, "canceled");
@@ -165,6 +169,8 @@ void twilio_on_news(void *context, vc_handle timer) {
     if (call->state == TWILIO_OVER) return;
     if (news & TWILIO_NEWS_RINGING && call->direction == VC_CALL_OUTBOUND && call->state == TWILIO_CONNECTING)
         twilio_emit(call, &(twilio_event){.type = VC_EVENT_RINGING});
+    if (news & TWILIO_NEWS_ANSWERED && call->direction == VC_CALL_OUTBOUND && call->state == TWILIO_CONNECTING)
+        twilio_call_deadline(call, call->provider->settings.stream_timeout_ms);
     if (news & TWILIO_NEWS_TRANSFERRED) transferred(call, true, code, text);
     if (news & TWILIO_NEWS_NOT_TRANSFERRED) transferred(call, false, code, text);
     if (news & TWILIO_NEWS_REFUSED) {

@@ -1,5 +1,5 @@
-/*  The calls that there are, under one lock. They are looked up once or twice in a call's life, among some hundreds: a
-    list, walked along, is faster to read and no slower to use than a table would be.  */
+/*  The calls that there are, under one lock. They are looked up once or twice in a call's life, among some hundreds:
+    a list, walked along, is faster to read and no slower to use than a table would be.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -128,7 +128,8 @@ uint32_t twilio_desk_take_news(twilio_call *call, uint32_t *code, tw_call_status
     return news;
 }
 
-bool twilio_respond(twilio_provider *provider, vc_handle exchange, uint32_t status, const char *type, const char *body) {
+bool twilio_respond(twilio_provider *provider, vc_handle exchange, uint32_t status, const char *type,
+                    const char *body) {
     const vc_field header = {VC_STR("Content-Type"), twilio_str(type)};
     return provider->server->respond(exchange, status, &header, 1, twilio_str(body)) == VC_OK;
 }

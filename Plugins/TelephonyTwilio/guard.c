@@ -1,6 +1,6 @@
-/*  Whether a request is Twilio's: by its signature and nothing else. An address proves nothing, since Twilio's are many and
-    change, and a proxy stands before us; so whoever can sign is believed, and nobody else reaches any of the code
-    behind this.  */
+/*  Whether a request is Twilio's: by its signature and nothing else. An address proves nothing, since Twilio's are
+    many and change, and a proxy stands before us; so whoever can sign is believed, and nobody else reaches any of the
+    code behind this.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 #include <strings.h>
@@ -44,7 +44,8 @@ bool twilio_guard_admits(twilio_provider *provider, const vc_server_request *req
     checking this = {provider, request, fields, count, websocket, false, how.algorithm};
     // A key that has an id is one that the operator made; without an id it is the account's token.
     const bool is_shared = how.key_id.length > 0 || how.algorithm == TW_HMAC_SHA256;
-    const bool is_known = !is_shared || (settings->signing_key_id[0] && tw_text_is(how.key_id, settings->signing_key_id));
+    const bool is_known =
+        !is_shared || (settings->signing_key_id[0] && tw_text_is(how.key_id, settings->signing_key_id));
     const char *key = is_shared ? settings->signing_key : settings->auth_token;
     const char *problem = NULL;
     if (how.algorithm == TW_HMAC_UNKNOWN) problem = "an algorithm that is not known here";

@@ -1,5 +1,5 @@
-/*  A call comes in: from the webhook to the session that takes it, or to the refusal. The webhook waits meanwhile, which
-    Twilio allows for 15 s and our listener for 10, and the caller hears it ring.  */
+/*  A call comes in: from the webhook to the session that takes it, or to the refusal. The webhook waits meanwhile,
+    which Twilio allows for 15 s and our listener for 10, and the caller hears it ring.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,8 @@ static size_t sequence_length(const unsigned char *at, size_t left) {
     return length;
 }
 
-/// What a caller wrote, made fit for logs and JSON: no control characters, no broken UTF-8, at most TWILIO_MAX_VALUE bytes.
+/// What a caller wrote, made fit for logs and JSON: no control characters, no broken UTF-8, at most TWILIO_MAX_VALUE
+/// bytes.
 /// It is changed where it stands, in the provider's copy of the form.
 static vc_str tidy(tw_text text) {
     unsigned char *at = (unsigned char *)(uintptr_t)text.at;
@@ -83,7 +84,7 @@ void twilio_incoming(twilio_provider *provider, const vc_server_request *request
     vc_field headers[TWILIO_MAX_HEADERS];
     vc_event_incoming event = {.head = {.size = sizeof event, .type = VC_EVENT_INCOMING}, .headers = headers};
     for (int index = 0; index < count && event.header_count < TWILIO_MAX_HEADERS; index++) {
-        if (is_told_apart(fields[index].name) || fields[index].name.length == 0 || fields[index].value.length == 0) continue;
+        if (is_told_apart(fields[index].name) || !fields[index].name.length || !fields[index].value.length) continue;
         headers[event.header_count++] = (vc_field){tidy(fields[index].name), tidy(fields[index].value)};
     }
     event.key = twilio_str(call->key);
@@ -112,7 +113,8 @@ void twilio_withdraw(twilio_call *call, const char *twiml) {
     twilio_respond_to_call(call, twiml);
     const vc_event_withdrawn event = {.head = {.size = sizeof event, .type = VC_EVENT_WITHDRAWN},
                                       .key = twilio_str(call->key)};
-    if (provider->host->emit(provider->handle, &event.head) == VC_E_AGAIN) twilio_count(provider, TWILIO_EVENTS_DROPPED);
+    if (provider->host->emit(provider->handle, &event.head) == VC_E_AGAIN)
+        twilio_count(provider, TWILIO_EVENTS_DROPPED);
     twilio_desk_destroy(call);
 }
 
@@ -131,7 +133,8 @@ static void sweep(void *context, vc_handle timer) {
         for (twilio_call *call = provider->calls; call && !due; call = call->next) {
             if (call->session || call->direction != VC_CALL_INBOUND) continue;
             is_any_left = true;
-            if (call->news & TWILIO_NEWS_OVER || now - call->offered_ns > TWILIO_OPEN_DEADLINE_MS * 1000000ull) due = call;
+            const bool is_late = now - call->offered_ns > TWILIO_OPEN_DEADLINE_MS * 1000000ull;
+            if (is_late || call->news & TWILIO_NEWS_OVER) due = call;
         }
         const bool is_gone = due && due->news & TWILIO_NEWS_OVER;
         pthread_mutex_unlock(&provider->lock);

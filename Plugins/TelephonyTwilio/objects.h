@@ -3,10 +3,11 @@
 #ifndef TELEPHONY_TWILIO_OBJECTS_H
 #define TELEPHONY_TWILIO_OBJECTS_H
 
-/*  There is no thread here. Everything is a call of the host, and the host makes one at a time for each object; so a call's
-    stream, its slots and its timers need no lock, because the session owns its WebSocket (`vc.server/1`, upgrade). What
-    comes for a call without being its own, a webhook or an answer of the REST API, comes to the provider: it is left with
-    the call as news, under the provider's lock, and a timer of the session that is due at once has the session look.
+/*  There is no thread here. Everything is a call of the host, and the host makes one at a time for each object; so a
+    call's stream, its slots and its timers need no lock, because the session owns its WebSocket (`vc.server/1`,
+    upgrade). What comes for a call without being its own, a webhook or an answer of the REST API, comes to the
+    provider: it is left with the call as news, under the provider's lock, and a timer of the session that is due at
+    once has the session look.
 
         webhook ─► INCOMING ─► open ─► answer: TwiML with a ticket and a token
                                           └► upgrade (ticket) ─► start (token) ─► ANSWERED ─► media ...  ─► HANGUP
@@ -37,6 +38,7 @@ enum {
     TWILIO_TAIL_MS = 400,            ///< What the carrier may still have to play when the agent has hung up.
     TWILIO_GOODBYE_MS = 700,         ///< For the close of the stream, within the second that CLOSED may take.
     TWILIO_TRANSFER_MS = 10000,      ///< For the REST API to take a transfer.
+    TWILIO_RING_SLACK_MS = 1500,     ///< Twilio counts whole seconds, and tells late: then we end the call.
     TWILIO_REST_ATTEMPTS = 3,        ///< To end a call: one that is not ended is paid for until its time limit.
     TWILIO_REST_ANSWER_MAX = 16384,  ///< A call as JSON has some 2 KiB.
 };
@@ -77,6 +79,7 @@ typedef enum twilio_state {
 enum {
     TWILIO_NEWS_RINGING = 1 << 0,
     TWILIO_NEWS_OVER = 1 << 1,        ///< `over_status` and `news_code` say how.
+    TWILIO_NEWS_ANSWERED = 1 << 6,    ///< Outbound: the callee took the call, and its document runs.
     TWILIO_NEWS_PLACED = 1 << 2,      ///< Outbound: the call has its sid.
     TWILIO_NEWS_REFUSED = 1 << 3,     ///< Outbound: the REST API refused it, `news_code` and `news_text`.
     TWILIO_NEWS_TRANSFERRED = 1 << 4,

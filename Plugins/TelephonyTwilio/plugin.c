@@ -1,7 +1,8 @@
 /*  The plugin as the host sees it: the entry function, and the provider's slots.
 
-    Where to go on reading: objects.h (a call and its two secrets), webhook.c (what Twilio asks), incoming.c (a call comes
-    in), stream.c (its audio), call.c (its end). What is said on the wire, and how it is checked, is in TwilioWire.  */
+    Where to go on reading: objects.h (a call and its two secrets), webhook.c (what Twilio asks), incoming.c (a call
+    comes in), stream.c (its audio), call.c (its end). What is said on the wire, and how it is checked, is in
+    TwilioWire.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ static vc_status provider_create(const vc_create *request, vc_self *self, vc_err
                                          VC_SERVICE_SERVER, VC_SERVICE_WS,    VC_SERVICE_HTTP};
     for (size_t index = 0; index < sizeof needed / sizeof *needed; index++)
         if (!host->service(needed[index])) {
-            snprintf(message, sizeof message, "Twilio needs the service %s, which this host does not offer", needed[index]);
+            snprintf(message, sizeof message, "Twilio needs the service %s, which this host does not offer",
+                     needed[index]);
             return fail(error, VC_E_UNSUPPORTED, message);
         }
     twilio_provider *provider = calloc(1, sizeof *provider);
@@ -117,7 +119,7 @@ static vc_status place(twilio_call *call, const vc_telephony_open *kind, vc_erro
         return fail(error, VC_E_ARGUMENT, "an outbound call needs whom to call, a number, sip:... or client:...");
     if (!from[0]) snprintf(from, sizeof from, "%s", settings->from);
     if (!from[0])
-        return fail(error, VC_E_CONFIG, "Twilio needs a caller: set from in this section, one of the account's numbers");
+        return fail(error, VC_E_CONFIG, "Twilio needs a caller: set from in this section, a number of the account");
     const uint32_t ring_ms = kind->ring_timeout_ms ? kind->ring_timeout_ms : 60000;
     const uint32_t ring_s = (ring_ms + 999) / 1000;
     snprintf(seconds, sizeof seconds, "%u", ring_s > 600 ? 600 : ring_s);
@@ -134,10 +136,11 @@ static vc_status place(twilio_call *call, const vc_telephony_open *kind, vc_erro
                                       (tw_text){fields[index].value, strlen(fields[index].value)});
     if (!fits) return fail(error, VC_E_CONFIG, "public_url and the paths are too long for a document of 4000 bytes");
     const vc_status status = twilio_rest(call->provider, TWILIO_PLACE, call->number, "", form);
-    if (status != VC_OK) return fail(error, status, "the REST API cannot be asked: see the credentials, or too many requests are under way");
+    if (status != VC_OK)
+        return fail(error, status, "the REST API cannot be asked: a secret is missing, or 32 requests are under way");
     call->state = TWILIO_CONNECTING;
-    // Twilio tells first that nobody answered; this is for when it tells nothing.
-    twilio_call_deadline(call, ring_ms + call->provider->settings.stream_timeout_ms);
+    // Twilio tells first that nobody answered, or that somebody did; this is for when it tells nothing.
+    twilio_call_deadline(call, ring_ms + TWILIO_RING_SLACK_MS);
     return VC_OK;
 }
 
@@ -147,10 +150,13 @@ static vc_status provider_open(vc_self self, const vc_open *request, vc_session 
     if (!kind || (kind->direction != VC_CALL_INBOUND && kind->direction != VC_CALL_OUTBOUND))
         return fail(error, VC_E_ARGUMENT, "a telephony session needs vc_telephony_open with a direction");
     if (!provider->has_started) return fail(error, VC_E_STATE, "the provider was not started");
-    if (request->rate_hz != 8000) return fail(error, VC_E_ARGUMENT, "Twilio's streams have 8000 Hz, and no other rate");
+    if (request->rate_hz != 8000)
+        return fail(error, VC_E_ARGUMENT, "Twilio's streams have 8000 Hz, and no other rate");
     const bool is_inbound = kind->direction == VC_CALL_INBOUND;
-    twilio_call *call = is_inbound ? twilio_desk_by_key(provider, kind->key) : twilio_desk_make(provider, VC_CALL_OUTBOUND);
-    if (!call && is_inbound) return fail(error, VC_E_NOT_FOUND, "no call waits under this key: its caller has given up");
+    twilio_call *call =
+        is_inbound ? twilio_desk_by_key(provider, kind->key) : twilio_desk_make(provider, VC_CALL_OUTBOUND);
+    if (!call && is_inbound)
+        return fail(error, VC_E_NOT_FOUND, "no call waits under this key: its caller has given up");
     if (!call) return fail(error, VC_E_QUOTA, "calls_max calls are there already, or the provider is draining");
     atomic_store(&call->epoch, request->epoch);
     call->state = TWILIO_TAKEN;

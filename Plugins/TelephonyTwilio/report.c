@@ -1,5 +1,5 @@
-/*  What the operator and the host are told: log lines, metrics, events. One place, so that every counter has its name and
-    its help next to it, and so that what the host has no credit for waits in order.  */
+/*  What the operator and the host are told: log lines, metrics, events. One place, so that every counter has its name
+    and its help next to it, and so that what the host has no credit for waits in order.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ static const struct {
 } METRICS[TWILIO_METRIC_COUNT] = {
     [TWILIO_WEBHOOKS] = {"twilio_webhooks_total", "Requests of Twilio with a good signature"},
     [TWILIO_BAD_SIGNATURES] = {"twilio_bad_signatures_total", "Refused with 403: no signature, or a wrong one"},
-    [TWILIO_BAD_TICKETS] = {"twilio_bad_tickets_total", "Streams refused: a ticket or token that is unknown or was used"},
+    [TWILIO_BAD_TICKETS] = {"twilio_bad_tickets_total", "Streams refused: a ticket or token is unknown, or was used"},
     [TWILIO_BAD_REQUESTS] = {"twilio_bad_requests_total", "Webhooks with a good signature that make no sense"},
     [TWILIO_REFUSED_FULL] = {"twilio_refused_full_total", "Calls refused because calls_max are there, or draining"},
     [TWILIO_OPEN_TIMEOUTS] = {"twilio_open_timeouts_total", "Calls for which the host opened no session in time"},
@@ -53,7 +53,8 @@ void twilio_log(twilio_provider *provider, uint32_t level, vc_handle object, con
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
     const vc_field field = {twilio_str(name ? name : ""), twilio_str(value ? value : "")};
-    provider->log->write(object ? object : provider->handle, level, twilio_str(text), name ? &field : NULL, name ? 1 : 0);
+    const vc_handle subject = object ? object : provider->handle;
+    provider->log->write(subject, level, twilio_str(text), name ? &field : NULL, name ? 1 : 0);
 }
 
 void twilio_emit_plain(twilio_provider *provider, vc_handle object, uint32_t type, uint64_t epoch) {

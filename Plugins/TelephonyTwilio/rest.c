@@ -1,8 +1,9 @@
 /*  Requests to Twilio's REST API: place a call, send it on, end it.
 
     They belong to the provider and not to the session. A session may end while its call is being placed, and then the
-    answer is the only one who knows the call's sid: it finds nobody, and ends the call, which would ring on otherwise.
-    Only an end is repeated, because it can do no harm twice; a second placement would be a second call.  */
+    answer is the only one who knows the call's sid: it finds nobody, and ends the call, which would ring on
+    otherwise. Only an end is repeated, because it can do no harm twice; a second placement would be a second
+    call.  */
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -89,9 +90,10 @@ static vc_status send_request(twilio_request *request) {
         {VC_STR("Content-Type"), VC_STR("application/x-www-form-urlencoded")},
         {VC_STR("Accept"), VC_STR("application/json")},
     };
-    const vc_http_request http = {.size = sizeof http, .deadline_ms = settings->request_timeout_ms, .epoch = UINT64_MAX,
-                                  .method = VC_STR("POST"), .url = twilio_str(url), .headers = headers, .header_count = 3,
-                                  .body = twilio_str(request->form)};
+    const vc_http_request http = {
+        .size = sizeof http, .deadline_ms = settings->request_timeout_ms, .epoch = UINT64_MAX,
+        .method = VC_STR("POST"), .url = twilio_str(url), .headers = headers, .header_count = 3,
+        .body = twilio_str(request->form)};
     vc_handle handle = 0;
     request->attempt++;
     request->http_status = request->retry_after_s = 0;
@@ -127,8 +129,8 @@ static void tell(twilio_request *request, bool succeeded, const tw_rest_answer *
         case TWILIO_PLACE:
             if (!succeeded) {
                 twilio_desk_news(provider, request->number, "", TWILIO_NEWS_REFUSED, status, TW_CALL_UNKNOWN, text);
-            } else if (!twilio_desk_news(provider, request->number, answer->sid, TWILIO_NEWS_PLACED, 0, TW_CALL_UNKNOWN,
-                                         "")) {
+            } else if (!twilio_desk_news(provider, request->number, answer->sid, TWILIO_NEWS_PLACED, 0,
+                                         TW_CALL_UNKNOWN, "")) {
                 twilio_rest(provider, TWILIO_END, request->number, answer->sid, "Status=completed");
             }
             return;
@@ -151,8 +153,9 @@ static void on_done(void *context, vc_handle handle, const vc_error *error) {
     twilio_provider *provider = request->provider;
     tw_rest_answer answer;
     const bool is_read = tw_rest_answer_read(request->answer, request->length, &answer);
-    const bool succeeded = !error && request->http_status / 100 == 2 && is_read &&
-                           (request->sort != TWILIO_PLACE || tw_is_sid((tw_text){answer.sid, strlen(answer.sid)}, "CA"));
+    const bool has_sid = tw_is_sid((tw_text){answer.sid, strlen(answer.sid)}, "CA");
+    const bool succeeded =
+        !error && request->http_status / 100 == 2 && is_read && (request->sort != TWILIO_PLACE || has_sid);
     char text[160] = "";
     if (!succeeded) {
         twilio_count(provider, TWILIO_REST_FAILURES);

@@ -1,5 +1,5 @@
-/*  The slots of a session. What a call is told is done at once where it can be: everything here runs on the session, as the
-    stream's messages do.  */
+/*  The slots of a session. What a call is told is done at once where it can be: everything here runs on the session,
+    as the stream's messages do.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/*  The configuration is checked here, once, when the provider is created: what is behind it only reads values that can
-    work.  */
+/*  The configuration is checked here, once, when the provider is created: what is behind it only reads values that
+    can work.  */
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.h"
 
@@ -56,7 +56,7 @@ static void check_together(reader *from, twilio_settings *settings) {
         fail(from, "account_sid is \"%s\", it must be AC and 32 hexadecimal digits, as Twilio's console shows it",
              settings->account_sid);
     if (!settings->auth_token[0])
-        fail(from, "auth_token is not set, and without it no request can be believed: write ${secret:TWILIO_AUTH_TOKEN}");
+        fail(from, "auth_token is not set, and without it nobody can be believed: write ${secret:TWILIO_AUTH_TOKEN}");
     if (!settings->api_key_sid[0] != !settings->api_key_secret[0])
         fail(from, "api_key_sid and api_key_secret are needed together, or neither of them");
     if (!settings->signing_key_id[0] != !settings->signing_key[0])

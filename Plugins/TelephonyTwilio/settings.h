@@ -8,7 +8,8 @@
 
 enum { TWILIO_TEXT_MAX = 256 };
 
-/// Secrets are kept as the operator wrote them, `${secret:NAME}` for one, and looked up where they are needed: so a secret
+/// Secrets are kept as the operator wrote them, `${secret:NAME}` for one, and looked up where they are needed: so a
+/// secret
 /// that is changed in its file counts from the next request on.
 typedef struct twilio_settings {
     tw_origin origin; ///< Where Twilio finds us.

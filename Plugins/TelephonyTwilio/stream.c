@@ -1,8 +1,8 @@
-/*  The WebSocket of a call: fifty messages a second in each direction, and nothing on their way allocates, locks or copies
-    more than the samples. What is sent is written into a buffer on the stack, and the host copies it.
+/*  The WebSocket of a call: fifty messages a second in each direction, and nothing on their way allocates, locks or
+    copies more than the samples. What is sent is written into a buffer on the stack, and the host copies it.
 
-    Marks come back in the order in which they were sent, so one that comes back answers for all before it. When the host
-    flushes, ours are answered at once, as cleared; what Twilio then sends back is old news.  */
+    Marks come back in the order in which they were sent, so one that comes back answers for all before it. When the
+    host flushes, ours are answered at once, as cleared; what Twilio then sends back is old news.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,8 +113,8 @@ static void on_media(twilio_call *call, const tw_message *message) {
         const size_t left = message->payload.length - from;
         uint8_t codes[SAMPLES_MAX];
         int16_t samples[SAMPLES_MAX];
-        const int32_t count = tw_base64_decode((tw_text){message->payload.at + from, left < piece ? left : piece}, codes,
-                                               sizeof codes);
+        const tw_text letters = {message->payload.at + from, left < piece ? left : piece};
+        const int32_t count = tw_base64_decode(letters, codes, sizeof codes);
         if (count <= 0) return bad_message(call);
         for (int32_t index = 0; index < count; index++) samples[index] = tw_mulaw_decode(codes[index]);
         emit_frame(call, samples, (uint32_t)count);

@@ -1,5 +1,5 @@
-/*  The three doors: a call comes in, something became of a call, a stream wants in. Each looks at the method, the form and
-    the signature, in this order, and only then at what is said.  */
+/*  The three doors: a call comes in, something became of a call, a stream wants in. Each looks at the method, the
+    form and the signature, in this order, and only then at what is said.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,8 @@ static void refuse(twilio_provider *provider, vc_handle exchange, uint32_t statu
     twilio_respond(provider, exchange, status, PLAIN, why);
 }
 
-/// Reads and proves a webhook: the form of a POST, or the query of a GET. Returns how many fields, or -1 when the request
+/// Reads and proves a webhook: the form of a POST, or the query of a GET. Returns how many fields, or -1 when the
+/// request
 /// was refused. The fields live until the provider's next call.
 static int read_webhook(twilio_provider *provider, const vc_server_request *request, tw_field fields[TW_FORM_MAX]) {
     const bool is_post = is_method(request, "POST");
@@ -84,6 +85,8 @@ void twilio_on_status(void *context, const vc_server_request *request) {
         const uint32_t code = (uint32_t)tw_text_number(tw_form_value(fields, count, "SipResponseCode"), 0);
         if (status == TW_CALL_RINGING)
             twilio_desk_news(provider, 0, sid, TWILIO_NEWS_RINGING, 0, status, "");
+        else if (status == TW_CALL_IN_PROGRESS)
+            twilio_desk_news(provider, 0, sid, TWILIO_NEWS_ANSWERED, 0, status, "");
         else if (status >= TW_CALL_COMPLETED)
             twilio_desk_news(provider, 0, sid, TWILIO_NEWS_OVER, code <= 699 ? code : 0, status, "");
     }
@@ -121,7 +124,8 @@ void twilio_on_upgrade(void *context, const vc_server_request *request) {
     const vc_handle session = take_ticket(provider, ticket, &call);
     if (!session) {
         twilio_count(provider, TWILIO_BAD_TICKETS);
-        twilio_log(provider, VC_LOG_WARNING, 0, NULL, NULL, "a stream was refused with 403: its ticket is unknown, or was used");
+        twilio_log(provider, VC_LOG_WARNING, 0, NULL, NULL,
+                   "a stream was refused with 403: its ticket is unknown, or was used");
         refuse(provider, request->exchange, 403, "This stream is over, or never was.\n");
         return;
     }

@@ -19,6 +19,14 @@ struct AgentTurn: Sendable, Equatable {
         var text: String
     }
 
+    /// A tool that was called and has not answered.
+    struct OpenTool: Sendable, Equatable {
+        var call: String
+        var name: String
+        var startedAt: Instant
+        var deadline: Instant
+    }
+
     let kind: Kind
     let epoch: UInt64
     var isProtected = false
@@ -30,8 +38,10 @@ struct AgentTurn: Sendable, Equatable {
     var isModelDone = false
     var hasToken = false
     var receivedBytes = 0
-    var openTools: [String] = []
+    var openTools: [OpenTool] = []
     var toolCalls = 0
+    /// The answer that is coming has called a tool.
+    var hasCalled = false
     /// Tool calls that wait for the end of speculation.
     var heldTools: [ToolCall] = []
     /// Clauses that wait for it.

@@ -128,6 +128,8 @@ public enum ToolResult: Sendable, Equatable {
     case json(String)
     /// The tool acts on the call itself; the model is told `{"ok":true}`.
     case control(CallControl)
+    /// The model is told why, in the place of a result.
+    case failed(ToolFailure)
 }
 
 public enum CallControl: Sendable, Equatable {

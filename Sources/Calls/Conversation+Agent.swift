@@ -27,8 +27,8 @@ extension Conversation {
         agent?.nextBridgeAt = now.advanced(byMs: policy.failover.bridgeMs)
         note(.speculation(turn: turns + 1, kept: true))
         take(words, at: now)
-        for call in held.heldTools { run(call, at: now) }
         agent?.heldTools = []
+        for call in held.heldTools { run(call, at: now) }
         for clause in held.heldClauses { speak(clause, at: now) }
         agent?.heldClauses = []
         if agent?.isModelDone == true { sayLast(at: now) }
@@ -144,6 +144,7 @@ extension Conversation {
             }
         case .toolCall(let call):
             agent?.hasToken = true
+            agent?.hasCalled = true
             if turn.isSpeculative { agent?.heldTools.append(call) } else { run(call, at: now) }
             if turn.heldTools.count >= CallLimits.toolCallsPerTurn { dropSpeculation(at: now) }
         case .usage(let prompt, let completion):
@@ -158,9 +159,11 @@ extension Conversation {
         switch finish {
         case .declined where !turn.hasToken:
             modelDeclined(at: now)
-        case .toolCalls where !turn.openTools.isEmpty || !turn.heldTools.isEmpty:
-            // It goes on under the same ticket when the results are there.
-            disarm(Timers.token)
+        case .toolCalls where turn.hasCalled:
+            // It goes on under the same ticket when the results are there; they may have been there first.
+            agent?.hasCalled = false
+            let hasResults = turn.openTools.isEmpty && turn.heldTools.isEmpty
+            arm(Timers.token, hasResults ? now.advanced(byMs: policy.failover.firstTokenMs) : nil)
         case .canceled where !turn.hasToken:
             modelFailed(ProviderFailure(code: .misbehaved, retryable: false, message: "canceled unasked"), at: now)
         default:
@@ -183,52 +186,6 @@ extension Conversation {
     private mutating func clause(_ piece: String, at now: Instant) {
         agent?.emitted += piece
         if agent?.isSpeculative == true { agent?.heldClauses.append(piece) } else { speak(piece, at: now) }
-    }
-
-    // MARK: Tools
-
-    private mutating func run(_ call: ToolCall, at now: Instant) {
-        guard let turn = agent, turn.toolCalls < CallLimits.toolCallsPerTurn else {
-            log(.warning, "more than \(CallLimits.toolCallsPerTurn) tool calls in a turn: \(call.name) was not run")
-            return modelDone(at: now)
-        }
-        agent?.toolCalls += 1
-        agent?.openTools.append(call.id)
-        // What a tool has done cannot be withdrawn.
-        agent?.isRepairable = false
-        dialogue.tool(Message(.agent, "", toolCalls: [call]))
-        disarm(Timers.token)
-        arm(Timers.tools, now.advanced(byMs: policy.failover.toolMs))
-        emit(.runTool(call, Ticket(epoch: turn.epoch, request: turn.modelRequest ?? 0)))
-    }
-
-    mutating func tool(_ call: String, _ result: ToolResult, _ ticket: Ticket, at now: Instant) {
-        guard let turn = agent, ticket.epoch == turn.epoch, let index = turn.openTools.firstIndex(of: call),
-            let provider = turn.languageModel, let request = turn.modelRequest
-        else { return }
-        agent?.openTools.remove(at: index)
-        var json = #"{"ok":true}"#
-        switch result {
-        case .json(let text): json = text
-        case .control(let control): agent?.controls.append(control)
-        }
-        dialogue.tool(Message(.tool, json, toolCallID: call))
-        if !turn.isModelDone {
-            emit(.toolResult(provider, Ticket(epoch: turn.epoch, request: request), call: call, json: json))
-        }
-        guard agent?.openTools.isEmpty == true else { return }
-        disarm(Timers.tools)
-        if !turn.isModelDone { arm(Timers.token, now.advanced(byMs: policy.failover.firstTokenMs)) }
-        finishAgentTurnIfHeard(at: now)
-    }
-
-    /// Tools that will not be heard any more. Every call keeps a result in the history: models refuse one without.
-    mutating func abandonTools() {
-        for call in agent?.openTools ?? [] {
-            dialogue.tool(Message(.tool, #"{"error":"interrupted"}"#, toolCallID: call))
-        }
-        agent?.openTools = []
-        disarm(Timers.tools)
     }
 
     // MARK: The voice

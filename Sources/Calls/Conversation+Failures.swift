@@ -167,11 +167,7 @@ extension Conversation {
                 return arm(Timers.audio, now.advanced(byMs: policy.failover.audioStallMs))
             }
             voiceFailed(ProviderFailure(code: .timeout, retryable: false, message: "no audio in time"), at: now)
-        case Timers.tools:
-            let ticket = Ticket(epoch: turn.epoch, request: turn.modelRequest ?? 0)
-            for call in turn.openTools {
-                tool(call, .json(#"{"error":"the tool did not answer in time"}"#), ticket, at: now)
-            }
+        case Timers.tools: toolsWaitedTooLong(at: now)
         default: break
         }
     }

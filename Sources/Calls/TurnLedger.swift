@@ -24,6 +24,8 @@ public enum LedgerEntry: Sendable, Equatable {
     case caller(turn: Int, text: String)
     case agent(turn: Int, heard: String, interrupted: Bool)
     case clip(turn: Int, Clip)
+    /// A tool has answered, or will not. Without a failure it did what it was asked for.
+    case tool(turn: Int, name: String, failure: ToolFailure.Code?, tookMs: Int)
     case turn(TurnRecord)
 }
 

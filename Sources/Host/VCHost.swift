@@ -12,7 +12,10 @@ enum VCHost {
 
     /// The commands in the order of the help text.
     private static var commands: [any Command.Type] {
-        [RunCommand.self, CallCommand.self, PluginsCommand.self, ConformCommand.self, ConfigCommand.self]
+        [
+            RunCommand.self, CallCommand.self, PluginsCommand.self, ModelsCommand.self, ConformCommand.self,
+            ConfigCommand.self,
+        ]
     }
 
     static func run(_ words: [String]) -> Int32 {
@@ -25,7 +28,7 @@ enum VCHost {
             return 0
         case "--help", "help", nil:
             return help(for: words.dropFirst().first)
-        case let name? where name.hasPrefix("--"):
+        case let name? where name.hasPrefix("--") || name == "-c":
             // `vchost --plugins plugins.d` runs the host: what one types most has no command's name.
             return start(RunCommand.self, words)
         case let name?:

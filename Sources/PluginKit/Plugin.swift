@@ -60,10 +60,12 @@ public enum Plugin {
 
         let tables = UnsafeMutablePointer<UnsafePointer<vc_provider>?>.allocate(capacity: providers.count)
         for (index, provider) in providers.enumerated() {
+            let isTelephony = provider._kind == .telephony
             let table = vc_provider(
                 size: UInt32(MemoryLayout<vc_provider>.size), reserved: 0, kind: .permanent(provider._kind.rawValue),
-                id: .permanent(provider.id), create: createFunctions[index], start: providerStart, drain: nil,
-                destroy: providerDestroy, open: providerOpen, kind_ops: nil)
+                id: .permanent(provider.id), create: createFunctions[index], start: providerStart,
+                drain: isTelephony ? telephonyDrain : nil, destroy: providerDestroy, open: providerOpen,
+                kind_ops: isTelephony ? UnsafeRawPointer(telephonyProviderOps.pointer) : nil)
             (tables + index).initialize(to: permanentPointer(table))
         }
         ExportedProviders.module = permanentPointer(

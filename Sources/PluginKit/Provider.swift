@@ -11,6 +11,7 @@ public enum ProviderKind: String, Sendable {
     case speechToText = "vc.stt/1"
     case languageModel = "vc.llm/1"
     case textToSpeech = "vc.tts/1"
+    case telephony = "vc.telephony/1"
 }
 
 /// What `SpeechToText`, `LanguageModel` and `TextToSpeech` have in common. A plugin's type conforms to one of those.
@@ -127,6 +128,10 @@ func providerOpen(
         session.pointee.size >= UInt32(MemoryLayout<vc_session>.size)
     else { return vc_status(VC_E_ARGUMENT) }
     do throws(PluginError) {
+        if let telephony = providerBox(self_).provider as? any SignallingTelephony {
+            try openTelephony(telephony, request.pointee, session)
+            return vc_status(VC_OK)
+        }
         let opened = try providerBox(self_).provider._open(OpenRequest(request.pointee))
         opened.host.session = opened
         session.pointee.state = Unmanaged.passRetained(opened).toOpaque()
@@ -147,4 +152,8 @@ func providerDestroy(_ self_: UnsafeMutableRawPointer?) {
 
 private func providerBox(_ self_: UnsafeMutableRawPointer?) -> ProviderBox {
     Unmanaged<ProviderBox>.fromOpaque(self_!).takeUnretainedValue()
+}
+
+func telephonyMailbox(ofProvider self_: UnsafeMutableRawPointer?) -> TelephonyMailbox? {
+    (providerBox(self_).provider as? any SignallingTelephony)?.mailbox
 }

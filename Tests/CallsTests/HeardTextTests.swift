@@ -57,6 +57,23 @@ struct HeardTextTests {
         #expect(heard.heard == "one two three four, and")
     }
 
+    @Test("Marks of words that an abandoned voice did not say to the end are gone with their text")
+    func marksBehindAnAbandonedEnd() {
+        var heard = HeardText(rateHz: 8_000, earDelayMs: 0)
+        heard.begin(1, text: "one two three four")
+        heard.audio(1, samples: 2_500)
+        for (number, (start, end)) in [(0, 3), (4, 7), (8, 13)].enumerated() {
+            let position = UInt64(number) * 1_000
+            #expect(mark(&heard, 1, SpeechMark(textStart: start, textEnd: end, position: position, end: position + 900)))
+        }
+        #expect(heard.abandon(1) == " three four")
+        // Within the audio of the third word, whose text is another request's by now.
+        heard.played(2_400)
+        #expect(heard.heard == "one")
+        heard.played(2_500)
+        #expect(heard.heard == "one two")
+    }
+
     @Test("Marks that run backwards or leave the text are refused")
     func badMarks() {
         var heard = HeardText(rateHz: 8_000, earDelayMs: 0)

@@ -250,6 +250,25 @@ struct EngineTests {
         #expect(frames.count(where: \.clearsTransport) == 1)
     }
 
+    @Test("A voice over a transport begins under its own epoch, ahead of the clock, and counts as heard only in its time")
+    func framesTransportBegins() throws {
+        let engine = try makeEngine()
+        defer { engine.stop() }
+        var options = StreamOptions()
+        options.kind = .frames(sampleRateHz: 8_000)
+        let stream = try engine.openStream(options)
+        run(3) { _ in }
+        stream.flush(before: 7)
+        run(1) { _ in }
+        _ = withSamples([Int16](repeating: 1000, count: 8_000)) { stream.write($0, epoch: 7) }
+        var first: OutboundFrame?
+        let began = MonotonicClock.now
+        while first == nil, MonotonicClock.now - began < 1_000_000_000 { first = stream.takeOutbound() }
+        #expect(first?.epoch == 7)
+        // Nothing is counted as heard before its time.
+        #expect(stream.playedPosition.samples <= 160)
+    }
+
     @Test("A recording has both sides, in step")
     func recording() throws {
         let engine = try makeEngine()

@@ -170,6 +170,61 @@ struct ChatAnswerTests {
         #expect(error(502, "<html>\nBad</html>").message == "v answered 502: <html> Bad</html>")
     }
 
+    @Test("A refusal is said, an older server's function call is one, and usage counts once")
+    func dialects() {
+        #expect(
+            take([#"{"choices":[{"delta":{"refusal":"I cannot."},"finish_reason":"stop"}]}"#])
+                == [.emit(.delta("I cannot.")), .finish(.stop)])
+        #expect(
+            take([
+                #"{"choices":[{"delta":{"function_call":{"name":"end","arguments":"{"}}}]}"#,
+                #"{"choices":[{"delta":{"function_call":{"arguments":"}"}},"finish_reason":"function_call"}]}"#,
+            ]) == [.emit(.toolCall(ToolCall(id: "call_1", name: "end", arguments: "{}"))), .finish(.toolCalls)])
+        let usage = #""usage":{"prompt_tokens":2,"completion_tokens":1}"#
+        #expect(
+            take([
+                #"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}],"usage":null,"x_groq":{\#(usage)}}"#,
+                #"{"choices":[],\#(usage)}"#, "[DONE]",
+            ]) == [
+                .emit(.delta("a")), .emit(.usage(TokenUsage(inputTokens: 2, outputTokens: 1))), .finish(.stop),
+            ])
+        var answer = ChatAnswer()
+        guard case .fail? = answer.take(.init(name: "error", data: #"{"message":"bare"}"#)).last else {
+            Issue.record("an event named error is one"); return
+        }
+    }
+
+    @Test("A server's wish is read in milliseconds, in seconds and as a date, and bounded")
+    func retryAfter() {
+        func ms(_ name: String, _ value: String) -> Int {
+            RetryAfter.ms(HTTPResponse(status: 429, headers: [(name, value)]), nowMs: 784_111_770_000)
+        }
+        #expect(ms("Retry-After-Ms", "412.5") == 413)
+        #expect(ms("retry-after", "7") == 7_000)
+        #expect(ms("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT") == 7_000)
+        #expect(ms("Retry-After", "Sun, 06 Nov 1994 08:49:00 GMT") == 0, "that is over")
+        #expect(ms("Retry-After", "Thu, 29 Feb 2024 00:00:00 GMT") == 3_600_000)
+        for nonsense in ["-1", "soon", "nan", "Sun, 06 Foo 1994 08:49:37 GMT"] { #expect(ms("Retry-After", nonsense) == 0) }
+        #expect(RetryAfter.advice(HTTPResponse(status: 503, headers: [("X-Should-Retry", "false")])) == false)
+    }
+
+    @Test("Sentences are counted, whatever the chunks are; 14.30, 2. kat and Dr. are no ends", arguments: 1...9)
+    func sentences(size: Int) {
+        let text = "Dr. Işık 14.30'da, 2. katta. \"Tamam mı?\" Evet! Sonra görüşürüz."
+        for (sentencesMax, expected) in [
+            (1, "Dr. Işık 14.30'da, 2. katta."), (2, "Dr. Işık 14.30'da, 2. katta. \"Tamam mı?\""), (0, text), (9, text),
+        ] {
+            var limit = SentenceLimit(sentencesMax: sentencesMax)
+            var words = ""
+            var rest = text[...]
+            while !rest.isEmpty {
+                words += limit.pass(String(rest.prefix(size))).words
+                rest = rest.dropFirst(size)
+            }
+            #expect(words == expected)
+        }
+    }
+
     @Test("A request carries the host's JSON unchanged, and its options win")
     func request() throws {
         let request = ChatRequest(fixed: ["model": "m", "max_tokens": 5], tokenLimitName: "max_tokens")
@@ -178,6 +233,12 @@ struct ChatAnswerTests {
             options: ["max_completion_tokens": 9, "stop": nil])
         #expect(body == #"{"max_tokens":9,"model":"m","stream":true,"messages":[{"role":"user", "content":"ğ"}]}"#)
         #expect(request.body(messages: "[]", tools: #"[{}]"#, options: [:]).hasSuffix(#","messages":[],"tools":[{}]}"#))
+
+        let other = ChatRequest(
+            fixed: ["tool_choice": "auto"], tokenLimitName: "max_tokens", systemRole: "developer", hasTools: false)
+        #expect(
+            other.body(messages: #"[{"role":"system","content":"a"},{"role":"user","content":"system"}]"#, tools: "[{}]", options: [:])
+                == #"{"stream":true,"messages":[{"content":"a","role":"developer"},{"content":"system","role":"user"}]}"#)
     }
 }
 

@@ -132,6 +132,28 @@ struct TextToSpeechKitTests {
             session.object.events.filter { if case .spoken = $0.kind { true } else { false } }.map(\.request) == [1, 2])
     }
 
+    @Test("Words that the author marks stand in place of the clause's mark, counted from the request's beginning")
+    func words() throws {
+        let (session, author) = try open()
+        session.speak(1, "a b.")
+        session.speak(1, "c d.", last: true)
+        // Before its turn: kept in its place behind the audio.
+        author.clauses[1].emit([3, 3], rateHz: 8000)
+        author.clauses[1].mark(2..<4, samples: 1..<2)
+        author.clauses[1].finish()
+        author.clauses[0].emit([1, 1, 1], rateHz: 8000)
+        author.clauses[0].mark(0..<1, samples: 0..<2)
+        author.clauses[0].mark(2..<4, samples: 2..<3)
+        author.clauses[0].finish()
+        author.clauses[0].mark(2..<4, samples: 2..<3)
+        #expect(
+            session.kinds.dropFirst() == [
+                .audio(samples: [1, 1, 1], rateHz: 8000, position: 0), .mark(text: 0..<1, audio: 0..<2),
+                .mark(text: 2..<4, audio: 2..<3), .audio(samples: [3, 3], rateHz: 8000, position: 3),
+                .mark(text: 6..<8, audio: 4..<5), .spoken(reason: Int(VC_TTS_COMPLETE), samples: 5),
+            ])
+    }
+
     @Test("Blank text is not spoken, and an empty last piece ends the request")
     func blank() throws {
         let (session, author) = try open()
@@ -184,6 +206,35 @@ struct TextToSpeechKitTests {
         author.clauses[0].finish()
         #expect(audio(session).count == taken * 8000)
         #expect(session.kinds.last == .spoken(reason: Int(VC_TTS_COMPLETE), samples: UInt64(taken * 8000)))
+    }
+
+    @Test("An outlet keeps what a vendor pushes, in order, with the end behind it, until there is room")
+    func outlet() throws {
+        let (session, author) = try open()
+        session.speak(1, "a b.", last: true)
+        let outlet = ClauseOutlet(author.clauses[0], samplesMax: 4_000_000)
+        session.object.credit = 1
+        // More than the kit's own outbox holds.
+        let second = (0..<8000).map { Int16($0) }
+        for _ in 0..<300 { #expect(outlet.say(second, rateHz: 8000) == .open) }
+        #expect(outlet.mark(0..<1, samples: 0..<80) == .open)
+        #expect(outlet.end() == .open)
+        session.unlimitedCredit()
+        while outlet.handOver() == .open {}
+        #expect(audio(session).count == 300 * 8000)
+        #expect(
+            session.kinds.suffix(2) == [
+                .mark(text: 0..<1, audio: 0..<80), .spoken(reason: Int(VC_TTS_COMPLETE), samples: 300 * 8000),
+            ])
+        session.speak(2, "c.", last: true)
+        let endless = ClauseOutlet(author.clauses[1], samplesMax: 10)
+        #expect(endless.say([1], rateHz: 8000) == .open)
+        #expect(endless.say([Int16](repeating: 1, count: 10), rateHz: 8000) == .overflown)
+        session.cancel(2)
+        session.object.fireTimers()
+        #expect(endless.say([], rateHz: 8000) == .overflown)
+        let unwanted = ClauseOutlet(author.clauses[1])
+        #expect(unwanted.say([1], rateHz: 8000) == .unwanted)
     }
 
     @Test("A clause that fails ends its request, and the voice says the next one")

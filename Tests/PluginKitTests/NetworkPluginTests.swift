@@ -230,6 +230,16 @@ struct TTSPiperTests {
             ])
     }
 
+    @Test("A voice that is chosen for the call is asked for in place of the provider's")
+    func chosenVoice() throws {
+        let provider = try ScriptedProvider(LoadedPlugin(library: "TTSPiper"), config: #"{"voice":"amy"}"#)
+        for (config, voice) in [("{}", "amy"), (#"{"voice":"tr_TR-dfki-medium"}"#, "tr_TR-dfki-medium")] {
+            let session = try provider.open(rateHz: 0, config: config)
+            session.speak(1, "One.", last: true)
+            #expect(session.object.exchanges[0].bodyText == #"{"text":"One.","voice":"\#(voice)"}"#)
+        }
+    }
+
     @Test("A cancel closes both connections, and the next clause is complete")
     func cancel() throws {
         let session = try open()

@@ -1,5 +1,6 @@
 // The pure halves of STTFasterWhisper and TTSPiper.
 
+import JSON
 import PiperAudio
 import PluginKit
 import Testing
@@ -81,6 +82,46 @@ struct UtteranceAudioTests {
         #expect(wav.count == 48)
         #expect(Array(wav[24..<28]) == [0x40, 0x1F, 0, 0])
         #expect(Array(wav[44...]) == [1, 0, 0xFE, 0xFF])
+    }
+}
+
+@Suite("What a transcription server says")
+struct WhisperAnswerTests {
+    private func answer(_ text: String) throws -> WhisperAnswer? { WhisperAnswer(try JSONValue(parsing: text)) }
+
+    @Test("A text alone is the text, and what has none is no answer")
+    func plain() throws {
+        let answer = try #require(try answer(#"{"text":"  hello there \n","language":"en","confidence":1.4}"#))
+        #expect(answer.text == "hello there" && answer.language == "en" && answer.confidence == 1)
+        #expect(answer.words.isEmpty && answer.invented == 0)
+        #expect(try self.answer(#"{"detail":"no"}"#) == nil)
+        #expect(try self.answer(#"{"text":null}"#) == nil)
+    }
+
+    @Test("A segment that the model doubts twice is left out with its words, one that it doubts once is not")
+    func invented() throws {
+        let answer = try #require(
+            try answer(
+                #"""
+                {"text":" Hi. Well. Bye.","segments":[
+                {"start":0,"end":1,"text":" Hi.","avg_logprob":-0.5,"no_speech_prob":0.9},
+                {"start":1,"end":2,"text":" Well.","avg_logprob":-1.5,"no_speech_prob":0.2},
+                {"start":2,"end":3,"text":" Bye.","avg_logprob":-1.5,"no_speech_prob":0.9}],
+                "words":[{"word":" Hi.","start":0.1,"end":0.6,"probability":0.8},{"word":" Well.","start":1.1,"end":1.6},
+                {"word":" Bye.","start":2.1,"end":2.6},{"word":" ","start":0,"end":1},{"word":"x","start":3,"end":2}]}
+                """#))
+        #expect(answer.text == "Hi. Well." && answer.invented == 1)
+        #expect(answer.words.map(\.text) == ["Hi.", "Well."])
+        #expect(answer.words.map(\.confidence) == [0.8, nil])
+        // e to the mean of -0.5 and -1.5.
+        #expect(abs((answer.confidence ?? 0) - 0.368) < 0.001)
+    }
+
+    @Test("Numbers that a server writes as texts are no numbers, and no reason to leave anything out")
+    func strange() throws {
+        let answer = try #require(
+            try answer(#"{"text":"hello","duration":"1.9","words":null,"segments":[{"text":"hello","avg_logprob":"-2"}]}"#))
+        #expect(answer.text == "hello" && answer.confidence == nil)
     }
 }
 

@@ -27,6 +27,7 @@ public struct ChatAnswer: Sendable {
     private var calls: [PartialCall] = []
     private var thoughts = ThoughtFilter()
     private var reason: String?
+    private var usage: TokenUsage?
     private var isOver = false
 
     /// Something was said or called: from here on a second attempt would say it twice.
@@ -38,6 +39,8 @@ public struct ChatAnswer: Sendable {
     public mutating func take(_ event: ServerSentEvents.Event) -> [ChatStep] {
         guard !isOver else { return [] }
         if event.data == "[DONE]" { return end(isComplete: true) }
+        // A keep-alive with a name and nothing to read.
+        if event.data.isEmpty { return [] }
         let chunk: JSONValue
         do {
             chunk = try JSONValue(parsing: event.data)
@@ -45,7 +48,9 @@ public struct ChatAnswer: Sendable {
             return fail(
                 PluginError(.vendor, "the server sent a chunk that is no JSON: \(error)", isRetryable: !hasOutput))
         }
-        if let error = chunk["error"], error != .null {
+        // "event: error" may carry the error bare; Groq hides one in a field of its own.
+        let errors = [chunk["error"], chunk["x_groq"]?["error"], event.name == "error" ? chunk : JSONValue?.none]
+        if let error = errors.lazy.compactMap({ $0 }).first(where: { $0 != .null }) {
             let details = VendorError(error)
             return fail(
                 PluginError(
@@ -68,15 +73,13 @@ public struct ChatAnswer: Sendable {
                 steps += flushCalls()
             }
         }
-        if isOver { return steps }
-        if let usage = chunk["usage"] ?? chunk["x_groq"]?["usage"], usage.object != nil {
-            steps.append(
-                .emit(
-                    .usage(
-                        TokenUsage(
-                            inputTokens: Int(clamping: usage["prompt_tokens"]?.integer ?? 0),
-                            cachedTokens: Int(clamping: usage["prompt_tokens_details"]?["cached_tokens"]?.integer ?? 0),
-                            outputTokens: Int(clamping: usage["completion_tokens"]?.integer ?? 0)))))
+        // Groq sends it twice, and some servers with every chunk: the last one counts.
+        let usages = [chunk["usage"], chunk["x_groq"]?["usage"]].lazy.compactMap { $0 }
+        if let usage = usages.first(where: { $0.object != nil }) {
+            self.usage = TokenUsage(
+                inputTokens: Int(clamping: usage["prompt_tokens"]?.integer ?? 0),
+                cachedTokens: Int(clamping: usage["prompt_tokens_details"]?["cached_tokens"]?.integer ?? 0),
+                outputTokens: Int(clamping: usage["completion_tokens"]?.integer ?? 0))
         }
         return steps
     }
@@ -94,25 +97,25 @@ public struct ChatAnswer: Sendable {
         steps += flushCalls()
         guard !isOver else { return steps }
         isOver = true
-        let end: AnswerEnd =
-            switch reason {
-            case "length": .length
-            case "tool_calls", "function_call": hadCalls ? .toolCalls : .stop
-            default: hadCalls ? .toolCalls : .stop
-            }
-        return steps + [.finish(end)]
+        if let usage { steps.append(.emit(.usage(usage))) }
+        // Some servers say "stop" after a call, and some "tool_calls" without one.
+        return steps + [.finish(hadCalls ? .toolCalls : reason == "length" ? .length : .stop)]
     }
 
     private var sentCalls = 0
 
     private mutating func take(delta: JSONValue) -> [ChatStep] {
         var steps: [ChatStep] = []
-        // `reasoning` and `reasoning_content` are the model's thoughts: never said.
-        if let text = delta["content"]?.string, let words = thoughts.pass(text) {
-            hasOutput = true
-            steps.append(.emit(.delta(words)))
+        // `reasoning` and `reasoning_content` are the model's thoughts: never said. A `refusal` is what the model says
+        // in place of its answer, and the caller waits for one.
+        for name in ["content", "refusal"] {
+            if let text = delta[name]?.string, let words = thoughts.pass(text) {
+                hasOutput = true
+                steps.append(.emit(.delta(words)))
+            }
         }
         for part in delta["tool_calls"]?.array ?? [] { take(call: part) }
+        if let call = delta["function_call"], call.object != nil { take(call: ["function": call]) }
         return steps
     }
 
@@ -173,62 +176,23 @@ public struct ChatAnswer: Sendable {
     }
 }
 
-/// Takes `<think>…</think>` away from the beginning of an answer.
-struct ThoughtFilter: Sendable {
-    private static let opening = "<think>"
-    private static let closing = "</think>"
-    private enum Place { case beginning, thinking, words, leading }
-    private var place = Place.beginning
-    private var held = ""
+/// The same from the bytes of the stream.
+public struct ServerSentAnswer: AnswerReader {
+    private var events = ServerSentEvents()
+    private var answer = ChatAnswer()
 
-    /// What of `text` is to be said now; nil: nothing.
-    mutating func pass(_ text: String) -> String? {
-        if place == .words { return text.isEmpty ? nil : text }
-        held += text
-        if place == .beginning {
-            let start = held.drop(while: \.isWhitespace)
-            if start.hasPrefix(Self.opening) {
-                place = .thinking
-                held = String(start.dropFirst(Self.opening.count))
-            } else if Self.opening.hasPrefix(start) {
-                return nil  // it may still become one
-            } else {
-                place = .words
-                return release(held)
-            }
+    public init() {}
+
+    public var hasOutput: Bool { answer.hasOutput }
+
+    public mutating func feed(_ bytes: [UInt8]) -> [ChatStep] {
+        var steps: [ChatStep] = []
+        for event in events.feed(bytes) { steps += answer.take(event) }
+        if events.isOverflown {
+            steps.append(.fail(PluginError(.vendor, "the server sent an event of more than a mebibyte")))
         }
-        if place == .thinking {
-            guard let end = held.firstRange(ofText: Self.closing) else {
-                // Thoughts can be long; only what may be the beginning of the end is kept.
-                held = String(held.suffix(Self.closing.count))
-                return nil
-            }
-            place = .leading
-            held = String(held[end.upperBound...])
-        }
-        let words = held.drop(while: \.isWhitespace)
-        held = ""
-        guard !words.isEmpty else { return nil }
-        place = .words
-        return String(words)
+        return steps
     }
 
-    /// What was held back, at the end of the answer.
-    mutating func end() -> String? { place == .beginning ? release(held) : nil }
-
-    private mutating func release(_ text: String) -> String? {
-        held = ""
-        return text.isEmpty ? nil : text
-    }
-}
-
-extension String {
-    fileprivate func firstRange(ofText text: String) -> Range<Index>? {
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
-            start = index(after: start)
-        }
-        return nil
-    }
+    public mutating func end() -> [ChatStep] { answer.end() }
 }

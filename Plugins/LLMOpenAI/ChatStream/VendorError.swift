@@ -6,14 +6,18 @@ public import PluginKit
 /// The refusal of an HTTP server that speaks one of the usual shapes.
 public struct VendorError: Sendable, Equatable {
     public var message: String
-    /// The vendor's own code, unchanged, or empty.
+    /// The vendor's own code, unchanged, or empty. A vendor without codes is found by its words.
     public var code: String
+
+    /// Words that are longer than this are a report and no name of an error.
+    private static let codeBytesMax = 120
 
     /// Reads `{"message","type","code"}`, or a bare text.
     public init(_ error: JSONValue) {
         message = error["message"]?.string ?? error.string ?? error.text
         let code = error["code"] ?? .null
-        self.code = code.string ?? code.integer.map { String($0) } ?? error["type"]?.string ?? ""
+        let words = error.string.flatMap { $0.utf8.count <= Self.codeBytesMax ? $0 : nil }
+        self.code = code.string ?? code.integer.map { String($0) } ?? error["type"]?.string ?? words ?? ""
     }
 
     /// Reads the body of an answer: `{"error":{…}}`, `{"error":"…"}`, `{"object":"error",…}`, `{"detail":…}`, or any
@@ -28,7 +32,7 @@ public struct VendorError: Sendable, Equatable {
             }
         } else {
             let line = String(text.prefix(200)).split(whereSeparator: \.isNewline).joined(separator: " ")
-            self.init(.string(line))
+            self.init(["message": .string(line)])
         }
     }
 
@@ -44,23 +48,20 @@ public struct VendorError: Sendable, Equatable {
         }
     }
 
-    /// The error to report for an answer with `status`; `name` says whose answer it was.
-    public func pluginError(status: Int, vendor: String, retryAfterMs: Int) -> PluginError {
-        let isRetryable = [408, 409, 425, 429, 498].contains(status) || status >= 500
+    /// The error to report for an answer with `status`; `vendor` says whose answer it was.
+    ///
+    /// - Parameter shouldRetry: what the server itself says of another attempt; nil: nothing.
+    public func pluginError(
+        status: Int, vendor: String, retryAfterMs: Int, shouldRetry: Bool? = nil
+    ) -> PluginError {
+        // 498 is Groq's "capacity exceeded".
+        let isTransient = [408, 409, 425, 429, 498].contains(status) || status >= 500
+        let isRetryable = shouldRetry ?? isTransient
         return PluginError(
             contractCode(status: status),
             "\(vendor) answered \(status): \(message.isEmpty ? "no reason given" : message)",
             isRetryable: isRetryable && code != "insufficient_quota", retryAfterMs: retryAfterMs,
             protocolStatus: status,
             vendor: vendor, vendorCode: code)
-    }
-
-    /// `retry-after-ms`, or `retry-after` in seconds; 0 where there is neither, or a date.
-    public static func retryAfterMs(_ response: HTTPResponse) -> Int {
-        if let ms = response["retry-after-ms"].flatMap(Double.init), ms > 0, ms < 3_600_000 { return Int(ms) }
-        if let seconds = response["retry-after"].flatMap(Double.init), seconds > 0, seconds < 3600 {
-            return Int(seconds * 1000)
-        }
-        return 0
     }
 }

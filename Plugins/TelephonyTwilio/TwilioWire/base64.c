@@ -1,5 +1,5 @@
-/*  Base64 (RFC 4648, section 4) without a buffer of its own. libcrypto has it too, but wants whole lines in one direction
-    and cannot tell padding from bytes in the other.  */
+/*  Base64 (RFC 4648, section 4) without a buffer of its own. libcrypto has it too, but wants whole lines in one
+    direction and cannot tell padding from bytes in the other.  */
 // SPDX-License-Identifier: Apache-2.0
 #include "twilio_wire.h"
 

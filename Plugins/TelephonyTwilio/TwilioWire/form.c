@@ -1,5 +1,5 @@
-/*  Forms, as webhooks bring them and the REST API takes them. Read where they stand: decoding never makes a text longer,
-    so the caller's copy of the body is all the memory that is needed.  */
+/*  Forms, as webhooks bring them and the REST API takes them. Read where they stand: decoding never makes a text
+    longer, so the caller's copy of the body is all the memory that is needed.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 

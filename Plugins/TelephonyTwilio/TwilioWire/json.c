@@ -1,5 +1,5 @@
-/*  A reader of JSON (RFC 8259) that builds nothing: it walks over the text once and tells what it finds. A tree would cost
-    an allocation for each member, fifty times a second and call, of which five members are ever looked at.
+/*  A reader of JSON (RFC 8259) that builds nothing: it walks over the text once and tells what it finds. A tree would
+    cost an allocation for each member, fifty times a second and call, of which five members are ever looked at.
 
     It is strict, because a message that is read in two ways is read wrongly by one side. Depth is bounded, since each
     level is a call of a function.  */

@@ -1,6 +1,7 @@
-/*  G.711 mu-law, as arithmetic: a sign, three bits of segment, four of mantissa, all inverted on the wire. The bias of 132
-    (33 in the 14 bits of ITU-T G.711) makes every segment begin at a power of two. Decoding and encoding again gives the
-    same code, but for the second code of zero, so audio that passes through 16 bits here has lost nothing.  */
+/*  G.711 mu-law, as arithmetic: a sign, three bits of segment, four of mantissa, all inverted on the wire. The bias
+    of 132 (33 in the 14 bits of ITU-T G.711) makes every segment begin at a power of two. Decoding and encoding again
+    gives the same code, but for the second code of zero, so audio that passes through 16 bits here has lost
+    nothing.  */
 // SPDX-License-Identifier: Apache-2.0
 #include "twilio_wire.h"
 

@@ -1,7 +1,8 @@
-/*  Who signs with the account's secret is Twilio: the one proof that a request has. It is computed over the URL that Twilio
-    was told to call, which a host behind a proxy cannot see, so it is built from the configured public address, and
-    never from Host or X-Forwarded headers, which the sender writes. Twilio itself is not consistent about the port (it
-    leaves 443 out and keeps others) and about a slash at the end of a WebSocket's path, so each of them is tried.
+/*  Who signs with the account's secret is Twilio: the one proof that a request has. It is computed over the URL that
+    Twilio was told to call, which a host behind a proxy cannot see, so it is built from the configured public
+    address, and never from Host or X-Forwarded headers, which the sender writes. Twilio itself is not consistent
+    about the port (it leaves 443 out and keeps others) and about a slash at the end of a WebSocket's path, so each of
+    them is tried.
 
     HMAC is libcrypto's.  */
 // SPDX-License-Identifier: Apache-2.0
@@ -134,7 +135,8 @@ bool tw_signature_is_good(const tw_origin *origin, bool websocket, tw_text path,
     bool is_good = false;
     for (int variant = 0; variant < (websocket ? 4 : 2); variant++) {
         const tw_text written = {slashed, path.length + (variant >= 2)};
-        const size_t url = tw_origin_url(origin, websocket, variant % 2 + 1, written, query, scratch, TW_SIGNED_TEXT_MAX);
+        const size_t url =
+            tw_origin_url(origin, websocket, variant % 2 + 1, written, query, scratch, TW_SIGNED_TEXT_MAX);
         if (!url) return false;
         const size_t length = tw_signed_text(scratch, url, fields, count, scratch, TW_SIGNED_TEXT_MAX);
         char expected[TW_SIGNATURE_MAX];

@@ -1,5 +1,5 @@
-/*  The messages of a media stream. Twilio writes numbers as strings there ("chunk": "17"), but for the media format, and
-    may change that: both are read. What is unknown is ignored, as its documentation asks.  */
+/*  The messages of a media stream. Twilio writes numbers as strings there ("chunk": "17"), but for the media format,
+    and may change that: both are read. What is unknown is ignored, as its documentation asks.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/*  The few documents of TwiML that we write. A template and escaping are enough: what varies is a URL, a token, a number.
-    A document that does not fit is refused here, and not by the carrier in the middle of a call.  */
+/*  The few documents of TwiML that we write. A template and escaping are enough: what varies is a URL, a token, a
+    number. A document that does not fit is refused here, and not by the carrier in the middle of a call.  */
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>

@@ -22,6 +22,7 @@ public struct CallPolicy: Sendable, Equatable {
     public var failover = Failover.Policy()
     public var noInput = NoInputLadder.Policy()
     public var keypad = Keypad.Policy()
+    public var tools = ToolPolicy()
 
     /// The caller goes on within this time after the agent began to speak: what he says belongs to the same turn.
     /// 0 switches context repair off.

@@ -17,15 +17,35 @@ struct Dialogue: Sendable, Equatable {
         append(Message(.agent, heard))
     }
 
-    mutating func tool(_ message: Message) {
-        append(message)
+    /// A tool was called. Calls of one answer stand in one message, as long as none of them has its result: models
+    /// refuse a history in which a message that calls is not followed by the results of its calls.
+    mutating func called(_ call: ToolCall) {
+        if let last = messages.indices.last, messages[last].role == .agent, !messages[last].toolCalls.isEmpty {
+            messages[last].toolCalls.append(call)
+            bytes += call.arguments.utf8.count
+        } else {
+            append(Message(.agent, "", toolCalls: [call]))
+        }
+    }
+
+    /// The result of a call, behind those of its message that are there already.
+    mutating func answered(_ call: String, _ json: String) {
+        let result = Message(.tool, json, toolCallID: call)
+        guard let caller = messages.lastIndex(where: { $0.toolCalls.contains { $0.id == call } }) else { return }
+        var place = caller + 1
+        while place < messages.count, messages[place].role == .tool { place += 1 }
+        append(result)
+        // Unless the oldest messages have just left, it is not at the end where another call came in between.
+        guard messages.last == result, place < messages.count - 1 else { return }
+        messages.removeLast()
+        messages.insert(result, at: place)
     }
 
     /// Takes back the caller's last turn and everything after it, to be merged with what he says now.
     mutating func withdrawLastCallerTurn() -> String? {
         guard let index = messages.lastIndex(where: { $0.role == .caller }) else { return nil }
         let text = messages[index].text
-        for message in messages[index...] { bytes -= message.text.utf8.count }
+        for message in messages[index...] { bytes -= message.bytes }
         messages.removeSubrange(index...)
         return text
     }
@@ -40,14 +60,18 @@ struct Dialogue: Sendable, Equatable {
 
     private mutating func append(_ message: Message) {
         messages.append(message)
-        bytes += message.text.utf8.count
+        bytes += message.bytes
         while messages.count > CallLimits.dialogueMessagesMax || bytes > CallLimits.dialogueBytesMax,
             messages.count > 1
         {
             repeat {
-                bytes -= messages.removeFirst().text.utf8.count
+                bytes -= messages.removeFirst().bytes
                 forgotten += 1
             } while messages.count > 1 && messages[0].role != .caller
         }
     }
+}
+
+extension Message {
+    fileprivate var bytes: Int { text.utf8.count + toolCalls.reduce(0) { $0 + $1.arguments.utf8.count } }
 }

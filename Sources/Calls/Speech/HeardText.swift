@@ -91,6 +91,8 @@ public struct HeardText: Sendable, Equatable {
         keep = max(keep, segments[index].credited)
         let rest = String(decoding: segments[index].text[keep...], as: UTF8.self)
         segments[index].text.removeLast(segments[index].text.count - keep)
+        // They point into text that is no longer here.
+        segments[index].marks.removeAll { $0.textEnd > keep }
         segments[index].isDone = true
         return rest
     }

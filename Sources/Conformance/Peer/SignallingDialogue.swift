@@ -99,6 +99,12 @@ public struct SignallingDialogue: Sendable {
                     return out
                 }
                 out.append(text(of: lines, body))
+            case .sendText(let text, let afterMs):
+                guard isDue || afterMs == 0 else {
+                    deadlineNs = nowNs + UInt64(afterMs) * 1_000_000
+                    return out
+                }
+                out.append(ScriptVariables.fill(text, variables))
             }
             isDue = false
             position += 1

@@ -97,6 +97,8 @@ public struct SignallingScript: Sendable, Equatable {
 
     enum Step: Sendable, Equatable {
         case send(lines: [String], body: String, afterMs: Int)
+        /// A datagram as it stands: what is no message of lines, JSON say.
+        case sendText(String, afterMs: Int)
         case expect(Expectation)
         case pause(ms: Int)
     }
@@ -123,7 +125,7 @@ public struct SignallingScript: Sendable, Equatable {
 
     private static func step(_ object: inout ScriptObject, _ known: inout Set<String>) throws(ScriptError) -> Step {
         let step: Step
-        switch try object.choice(["send", "expect", "pauseMs"]) {
+        switch try object.choice(["send", "sendText", "expect", "pauseMs"]) {
         case "send":
             let lines = try object.lines("send")
             guard let first = lines.first, !first.isEmpty else {
@@ -136,6 +138,12 @@ public struct SignallingScript: Sendable, Equatable {
             let used = (lines + [body]).flatMap(ScriptVariables.names)
             try object.check(variables: used, known: known, "send")
             step = .send(lines: lines, body: body, afterMs: try object.integer("afterMs", in: 0...60_000) ?? 0)
+        case "sendText":
+            guard let text = try object.text("sendText"), !text.isEmpty else {
+                throw object.error("sendText", "expected a text")
+            }
+            try object.check(variables: ScriptVariables.names(in: text), known: known, "sendText")
+            step = .sendText(text, afterMs: try object.integer("afterMs", in: 0...60_000) ?? 0)
         case "expect":
             guard var inner = try object.object("expect") else { throw object.error("expect", "is missing") }
             guard let start = try inner.pattern("start", .prefix) else {
@@ -152,7 +160,7 @@ public struct SignallingScript: Sendable, Equatable {
             known.formUnion(expectation.names)
             step = .expect(expectation)
         case "pauseMs": step = .pause(ms: try object.integer("pauseMs", in: 0...60_000) ?? 0)
-        default: throw object.error("", "expected one of `send`, `expect`, `pauseMs`")
+        default: throw object.error("", "expected one of `send`, `sendText`, `expect`, `pauseMs`")
         }
         try object.finish()
         return step

@@ -36,10 +36,23 @@ extension VendorPeer {
             let number = Int(question["run"]?.integer ?? 0) - 1
             guard runs.indices.contains(number) else { return Self.refuse("there is no such run") }
             let value: JSONValue = [
-                "state": runs[number].isOver ? "passed" : "running",
-                "step": .integer(Int64(runs[number].position)),
+                "state": .string(runs[number].state), "step": .integer(Int64(runs[number].position)),
+                "problem": .string(runs[number].problem),
             ]
             return value.text
+        case "served":
+            defer { servedCalls = [] }
+            let value: JSONValue = ["calls": .array(servedCalls.map(\.json))]
+            return value.text
+        case "served-answer":
+            answered(
+                run: Int(question["run"]?.integer ?? 0), status: Int(question["status"]?.integer ?? 0),
+                body: String(decoding: Base64.bytes(of: question["body"]?.string ?? "") ?? [], as: UTF8.self))
+            return #"{"ok":true}"#
+        case "served-socket":
+            let actions = upgraded(
+                run: Int(question["run"]?.integer ?? 0), id: id, path: question["path"]?.string ?? "", atNs: atNs)
+            return Self.answer(id, actions.map(Self.json))
         case "cancel":
             canceled(id: id, atNs: atNs)
             return #"{"ok":true}"#
@@ -127,6 +140,10 @@ extension VendorPeer {
             ]
         }
     }
+}
+
+extension VendorPeer.Run {
+    var state: String { !problem.isEmpty ? "failed" : isOver ? "passed" : "running" }
 }
 
 extension VendorFailure {

@@ -19,7 +19,7 @@ public struct VendorPeer: Sendable {
         var times: Int?
     }
 
-    private struct Connection: Sendable {
+    struct Connection: Sendable {
         var entry: Int
         var url: String
         var position = 0
@@ -36,14 +36,17 @@ public struct VendorPeer: Sendable {
 
     /// A dialogue by name, on a connection.
     struct Run: Sendable {
-        let connection: Int
+        /// 0: none, and none yet.
+        var connection: Int
         let steps: [VendorSocketStep]
         /// Its number, and what its patterns found.
         var variables: [String: String]
         var position = 0
         var matches = 0
         var bytes = 0
-        var isOver: Bool { position >= steps.count }
+        /// What the plugin answered otherwise than was expected.
+        var problem = ""
+        var isOver: Bool { position >= steps.count || !problem.isEmpty }
     }
 
     public let script: VendorScript
@@ -54,10 +57,12 @@ public struct VendorPeer: Sendable {
     private var armed: [Armed] = []
     private var httpUses: [Int]
     private var socketUses: [Int]
-    private var connections: [Int: Connection] = [:]
-    private var variables: [String: String]
+    var connections: [Int: Connection] = [:]
+    var variables: [String: String]
     private var requestCount = 0
-    private(set) var runs: [Run] = []
+    var runs: [Run] = []
+    /// Requests to the plugin that the bench has not fetched yet.
+    var servedCalls: [ServedCall] = []
     /// Dialogues of one probe; a rule runs a few.
     static let runsMax = 256
 
@@ -95,6 +100,7 @@ public struct VendorPeer: Sendable {
             answer = entry.answer
             break
         }
+        asked(request)
         let exchange: VendorExchange
         if let fault = takeFault(request.url) {
             sighting.fault = fault
@@ -193,6 +199,11 @@ public struct VendorPeer: Sendable {
     /// The plugin sent a close frame: the vendor answers it (RFC 6455, 5.5.1).
     public mutating func close(code: Int, reason: String, id: Int, atNs: UInt64) -> [VendorSocketAction] {
         ended(id: id, atNs: atNs, code: code, reason: reason)
+        for number in connections[id]?.runs ?? [] where !runs[number].isOver {
+            guard case .closed = runs[number].steps[runs[number].position] else { continue }
+            runs[number].position += 1
+            goOnUnconnected(number)
+        }
         guard let connection = connections.removeValue(forKey: id), !connection.isOver else { return [] }
         // Whoever is not there, or does not read, answers no close frame either.
         switch connection.fault {
@@ -218,7 +229,7 @@ public struct VendorPeer: Sendable {
     private mutating func take(
         _ message: VendorSighting.Message, _ connection: inout Connection
     ) -> [VendorSocketAction]? {
-        let entry = script.sockets[connection.entry]
+        guard let entry = entry(of: connection) else { return nil }
         var skip = VendorSocketStep.Skip.nothing
         if connection.position < entry.steps.count,
             case .expect(let pattern, let passedOver) = entry.steps[connection.position]
@@ -257,7 +268,7 @@ public struct VendorPeer: Sendable {
     /// Begins a dialogue on the latest connection that has one of that name. Nil: none has, or too many were begun.
     public mutating func begin(_ name: String) -> (run: Int, connection: Int, actions: [VendorSocketAction])? {
         let open = connections.filter { !$0.value.isOver && $0.value.entry >= 0 }.sorted { $0.key > $1.key }
-        for (id, found) in open {
+        for (id, found) in open where found.entry != Self.servedEntry {
             guard let steps = script.sockets[found.entry].dialogues[name] else { continue }
             guard runs.count < Self.runsMax else { return nil }
             var connection = found
@@ -267,7 +278,13 @@ public struct VendorPeer: Sendable {
             let actions = goOn(number - 1, &connection)
             return (number, id, finish(&connection, actions, id: id, isUpgrade: false))
         }
-        return nil
+        guard let steps = script.served?.dialogues[name], runs.count < Self.runsMax else { return nil }
+        let number = runs.count + 1
+        let digits = String(number, radix: 16)
+        let hex = String(repeating: "0", count: 24 - digits.count) + digits
+        runs.append(Run(connection: 0, steps: steps, variables: ["run": String(number), "run.hex": hex]))
+        goOnUnconnected(number - 1)
+        return (number, 0, [])
     }
 
     /// Nil: the dialogue does not wait for such a message.
@@ -291,15 +308,30 @@ public struct VendorPeer: Sendable {
     }
 
     /// What a dialogue does until it waits for a message again.
-    private mutating func goOn(_ number: Int, _ connection: inout Connection) -> [VendorSocketAction] {
+    mutating func goOn(_ number: Int, _ connection: inout Connection) -> [VendorSocketAction] {
         var run = runs[number]
         var out: [VendorSocketAction] = []
         var atMs = 0
         let known = variables.merging(run.variables) { _, own in own }
         while !run.isOver, !connection.isOver {
             let step = run.steps[run.position]
-            if case .expect = step { break }
-            out += actions(of: step, &atMs, known, &connection)
+            switch step {
+            case .expect, .answer, .asked, .closed:
+                runs[number] = run
+                return out
+            case .request(let request, let afterMs), .upgrade(let request, let afterMs):
+                atMs += afterMs
+                var isUpgrade = false
+                if case .upgrade = step { isUpgrade = true }
+                servedCalls.append(
+                    ServedCall(run: number + 1, afterMs: atMs, request: request.filled(known), isUpgrade: isUpgrade))
+                // A WebSocket is waited for where it stands: what follows is said on it.
+                guard !isUpgrade else {
+                    runs[number] = run
+                    return out
+                }
+            case .send, .sendAudio, .close, .abort: out += actions(of: step, &atMs, known, &connection)
+            }
             run.position += 1
         }
         runs[number] = run
@@ -330,7 +362,7 @@ public struct VendorPeer: Sendable {
         of step: VendorSocketStep, _ atMs: inout Int, _ variables: [String: String], _ connection: inout Connection
     ) -> [VendorSocketAction] {
         switch step {
-        case .expect: return []
+        case .expect, .request, .answer, .upgrade, .asked, .closed: return []
         case .send(let body, let isBinary, let afterMs):
             atMs += afterMs
             return [VendorSocketAction(afterMs: atMs, kind: .message(body.bytes(variables), isBinary: isBinary))]
@@ -357,7 +389,7 @@ public struct VendorPeer: Sendable {
         }
     }
 
-    private mutating func finish(
+    mutating func finish(
         _ connection: inout Connection, _ actions: [VendorSocketAction], id: Int, isUpgrade: Bool
     ) -> [VendorSocketAction] {
         let out =
@@ -379,9 +411,9 @@ public struct VendorPeer: Sendable {
         variables["request.number"] = String(requestCount)
     }
 
-    private mutating func see(_ sighting: VendorSighting) { if seen.count < Self.seenMax { seen.append(sighting) } }
+    mutating func see(_ sighting: VendorSighting) { if seen.count < Self.seenMax { seen.append(sighting) } }
 
-    private mutating func takeFault(_ url: String) -> VendorFault? {
+    mutating func takeFault(_ url: String) -> VendorFault? {
         for index in armed.indices where armed[index].url.isEmpty || url.hasPrefix(armed[index].url) {
             if armed[index].skip > 0 {
                 armed[index].skip -= 1

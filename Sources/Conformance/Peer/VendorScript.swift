@@ -30,6 +30,8 @@ public struct VendorScript: Sendable {
     var errors: [Int: VendorBody] = [:]
     var http: [Entry] = []
     var sockets: [VendorSocketScript] = []
+    /// A vendor that calls.
+    var served: ServedScript?
     /// Dialogues over UDP, by name.
     public internal(set) var dialogues: [String: SignallingScript] = [:]
     /// The author's own scenarios, in the order of their files.
@@ -128,6 +130,7 @@ public struct VendorScript: Sendable {
         }
         self.http = http + base.http
         self.sockets = sockets + base.sockets
+        served = try ServedScript.read(&object, known: known) ?? base.served
         for (name, dialogue) in try SignallingScript.read(&object) { dialogues[name] = dialogue }
     }
 

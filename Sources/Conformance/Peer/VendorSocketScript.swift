@@ -65,6 +65,14 @@ public enum VendorSocketStep: Sendable, Equatable {
     case close(code: Int, reason: String, afterMs: Int)
     /// Ends the connection without a word.
     case abort(afterMs: Int)
+    /// Of a vendor that calls: a request to the plugin, its answer, a WebSocket there, and a request of the plugin's to
+    /// the vendor that is waited for.
+    case request(ServedRequest, afterMs: Int)
+    case answer(ServedAnswerPattern)
+    case upgrade(ServedRequest, afterMs: Int)
+    case asked(VendorCondition)
+    /// The plugin has closed the WebSocket.
+    case closed
 
     static func read(_ object: inout ScriptObject, mayExpect: Bool) throws(ScriptError) -> VendorSocketStep {
         let keys = (mayExpect ? ["expect"] : []) + ["send", "sendAudio", "close", "abort"]
@@ -121,6 +129,7 @@ public enum VendorSocketStep: Sendable, Equatable {
         switch self {
         case .send(let body, _, _): body.variableNames
         case .sendAudio(let audio, _, _, _): VendorBody.audio(audio).variableNames
+        case .request(let request, _), .upgrade(let request, _): request.variableNames
         default: []
         }
     }
@@ -178,6 +187,20 @@ public struct VendorSocketScript: Sendable, Equatable {
                 throw object.error("script", "has a `loop` that does not begin with `expect`: it would never rest")
             }
         }
+        try readHandlers(&object, known: &known)
+        guard var table = try object.object("dialogues") else { return }
+        for name in table.keys {
+            var own = known.union(["run"])
+            for var step in try table.objects(name) {
+                dialogues[name, default: []].append(try Self.read(&step, mayExpect: true, &own))
+            }
+        }
+        try table.finish()
+    }
+
+    private mutating func readHandlers(
+        _ object: inout ScriptObject, known: inout Set<String>
+    ) throws(ScriptError) {
         for var handler in try object.objects("on") {
             guard var expect = try handler.object("expect") else {
                 throw handler.error("expect", "is missing; expected which message is answered")
@@ -190,14 +213,43 @@ public struct VendorSocketScript: Sendable, Equatable {
             try handler.finish()
             handlers.append(Handler(pattern: pattern, steps: steps))
         }
-        guard var table = try object.object("dialogues") else { return }
-        for name in table.keys {
-            var own = known.union(["run"])
-            for var step in try table.objects(name) {
-                dialogues[name, default: []].append(try Self.read(&step, mayExpect: true, &own))
-            }
+    }
+
+    /// The half of an entry that a WebSocket has which the vendor opened.
+    init(served object: inout ScriptObject, known: inout Set<String>) throws(ScriptError) {
+        try readHandlers(&object, known: &known)
+    }
+
+    /// A step of a dialogue of a vendor that calls.
+    static func readServed(
+        _ object: inout ScriptObject, _ known: inout Set<String>
+    ) throws(ScriptError) -> VendorSocketStep {
+        if try object.flag("closed") == true {
+            try object.finish()
+            return .closed
         }
-        try table.finish()
+        let keys = ["request", "answer", "upgrade", "asked"]
+        guard let key = try object.choice(keys), var inner = try object.object(key) else {
+            return try read(&object, mayExpect: true, &known)
+        }
+        let step: VendorSocketStep
+        let afterMs = try object.integer("afterMs", in: 0...600_000) ?? 20
+        switch key {
+        case "request": step = .request(try ServedRequest(&inner, method: "POST"), afterMs: afterMs)
+        case "upgrade": step = .upgrade(try ServedRequest(&inner, method: "GET"), afterMs: afterMs)
+        case "answer":
+            let pattern = try ServedAnswerPattern(&inner)
+            known.formUnion(pattern.body?.names ?? [])
+            step = .answer(pattern)
+        default:
+            let condition = try VendorCondition(&inner)
+            known.formUnion(condition.names)
+            step = .asked(condition)
+        }
+        try inner.finish()
+        try object.check(variables: step.variableNames, known: known, "")
+        try object.finish()
+        return step
     }
 
     private static func loop(_ step: inout ScriptObject) throws(ScriptError) -> [ScriptObject]? {

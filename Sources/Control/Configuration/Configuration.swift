@@ -8,7 +8,7 @@ public struct Configuration: Sendable {
     public struct Section: Sendable {
         public let name: String
         public let source: SettingSource
-        public fileprivate(set) var settings: [String: Setting]
+        public internal(set) var settings: [String: Setting]
 
         /// "stt" of [stt.local]; the whole name where there is no dot.
         public var kind: String { String(name.prefix { $0 != "." }) }
@@ -17,25 +17,34 @@ public struct Configuration: Sendable {
     /// In the order of the file.
     public private(set) var sections: [Section] = []
     public private(set) var problems: [SettingProblem] = []
+    /// What the file was written for, when it was not vchost.
+    public private(set) var dialect: HistoricDialect?
+    private var credentials: [String: String] = [:]
 
     /// No file: everything is as built in, but for the environment.
     public init(environment: [String: String] = [:]) {
+        translate(nil, environment)
         applyEnvironment(environment)
         check()
     }
 
     /// Reads `file` and then `VCHOST__SECTION__KEY` from `environment`.
     public init(file: INIFile, environment: [String: String] = [:]) {
-        problems = file.mistakes.map {
-            SettingProblem(.error, .file(path: $0.path, line: $0.line), $0.message)
+        translate(file, environment)
+        for mistake in file.mistakes {
+            // The old readers looked at a value when they needed it, and most of these they never needed.
+            let severity: SettingProblem.Severity = mistake.isOfValue && dialect != nil ? .warning : .error
+            problems.append(SettingProblem(severity, .file(path: mistake.path, line: mistake.line), mistake.message))
         }
         for section in file.sections {
+            if dialect != nil, Self.keys(of: section.name) == nil, section.name != "secrets" { continue }
             let settings = section.entries.map {
                 ($0.key, Setting($0.value, from: .file(path: file.path, line: $0.line)))
             }
             let merged = Dictionary(settings, uniquingKeysWith: { first, _ in first })
             if let index = sections.firstIndex(where: { $0.name == section.name }) {
-                sections[index].settings.merge(merged) { first, _ in first }
+                // What a second section of the name says is refused; what an old file came to is overridden.
+                sections[index].settings.merge(merged) { first, second in dialect == nil ? first : second }
             } else {
                 sections.append(
                     Section(name: section.name, source: .file(path: file.path, line: section.line), settings: merged))
@@ -82,6 +91,11 @@ public struct Configuration: Sendable {
         self["secrets"]?.settings[name.lowercased()]?.text ?? "env:\(name)"
     }
 
+    /// A secret that a file of another system holds in plain text, unless [secrets] names a better place.
+    public func credential(_ name: String) -> String? {
+        self["secrets"]?.settings[name.lowercased()] == nil ? credentials[name] : nil
+    }
+
     private func builtIn(_ section: String, _ key: String) -> String {
         Self.keys(of: section)?.first { $0.name == key }?.builtIn ?? ""
     }
@@ -91,6 +105,15 @@ public struct Configuration: Sendable {
         SettingKey.sections.first { name, _ in
             name.hasSuffix(".") ? section.hasPrefix(name) && section.count > name.count : section == name
         }?.keys
+    }
+
+    /// A file of a system that vchost replaces, in our words.
+    private mutating func translate(_ file: INIFile?, _ environment: [String: String]) {
+        guard let translation = HistoricTranslation(file: file, environment: environment) else { return }
+        dialect = translation.dialect
+        sections = translation.sections
+        problems = translation.problems
+        credentials = translation.credentials
     }
 
     // MARK: The environment

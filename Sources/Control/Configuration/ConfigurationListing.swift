@@ -12,6 +12,7 @@ public struct ConfigurationListing: Sendable {
     }
 
     public let rows: [Row]
+    private let dialect: HistoricDialect?
 
     /// The host's own sections with all their keys, and providers' with those of their schema and those that were
     /// given.
@@ -27,6 +28,7 @@ public struct ConfigurationListing: Sendable {
         add("media", keys: SettingKey.media)
         add("server", keys: SettingKey.server)
         for profile in configuration.sections(of: "profile") { add(profile.name, keys: SettingKey.profile) }
+        for tool in configuration.sections(of: "tool") { add(tool.name, keys: SettingKey.tool) }
         for section in configuration.sections where SettingKey.providerKinds.contains(section.kind) {
             let provider = review.provider(named: section.name)
             var keys = Set(section.settings.keys)
@@ -44,6 +46,7 @@ public struct ConfigurationListing: Sendable {
             }
         }
         self.rows = rows
+        dialect = configuration.dialect
     }
 
     /// Secrets are named and not written into the file; where a plugin takes one in plain text all the same (a
@@ -55,7 +58,7 @@ public struct ConfigurationListing: Sendable {
     }
 
     public var text: String {
-        var out = ""
+        var out = dialect.map { "; read as a configuration of \($0.title)\n\n" } ?? ""
         var section = ""
         let width = rows.map { $0.key.count + $0.value.firstLine.count }.filter { $0 < 60 }.max() ?? 0
         for row in rows {

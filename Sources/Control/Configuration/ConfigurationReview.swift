@@ -30,6 +30,7 @@ public struct ConfigurationReview: Sendable {
             review(section, environment)
         }
         for profile in configuration.sections(of: "profile") { review(profile: profile) }
+        problems += Self.problems(ofTools: configuration) { missing($0, environment) }
         for (section, problem, isForbidden) in absent {
             problems.append(judge(problem, absent: section, isForbidden))
         }
@@ -64,6 +65,7 @@ public struct ConfigurationReview: Sendable {
         for (key, setting) in section.settings where !ours.contains(key) { given[key] = setting.text }
         let isolation = isolation(of: plugin, section)
         given = stripped(given, section, declaration.configuration)
+        guard hasSecrets(of: plugin, section, environment) else { return }
         do throws(Providers.ConfigurationError) {
             let value = try declaration.configuration.apply(
                 to: given, over: plugin.sidecar.settings[declaration.id] ?? [:])
@@ -77,7 +79,6 @@ public struct ConfigurationReview: Sendable {
                 problems.append(SettingProblem(.error, source, "[\(section.name)] \(problem.key): \(problem.message)"))
             }
         }
-        reviewSecrets(of: plugin, section, environment)
     }
 
     private mutating func isolation(of plugin: LoadedPlugin, _ section: Configuration.Section) -> Manifest.Isolation {
@@ -162,27 +163,37 @@ public struct ConfigurationReview: Sendable {
         return given
     }
 
-    /// `${secret:NAME}` in a setting needs a secret that the plugin's manifest lists and the operator has set.
-    private mutating func reviewSecrets(
+    /// `${secret:NAME}` in a setting needs a secret that the plugin's manifest lists and the operator has set. A
+    /// section without its secret is as one without its plugin: the chain goes on without it, if there is another.
+    private mutating func hasSecrets(
         of plugin: LoadedPlugin, _ section: Configuration.Section, _ environment: [String: String]
-    ) {
+    ) -> Bool {
+        var missesSome = false
         for (key, setting) in section.settings.sorted(by: { $0.key < $1.key }) {
             for name in Self.secretNames(in: setting.text) {
+                let isListed = plugin.manifest.secrets.contains(name)
                 let objection =
-                    plugin.manifest.secrets.contains(name)
+                    isListed
                     ? missing(name, environment)
                     : "\(plugin.id) has no such secret; its manifest lists "
                         + plugin.manifest.secrets.joined(separator: ", ")
                 guard let objection else { continue }
-                problems.append(
-                    SettingProblem(
-                        .error, setting.source, "[\(section.name)] \(key): the secret \(name): \(objection)"))
+                let problem = SettingProblem(
+                    .error, setting.source, "[\(section.name)] \(key): the secret \(name): \(objection)")
+                if isListed {
+                    absent.append((section.name, problem, false))
+                    missesSome = true
+                } else {
+                    problems.append(problem)
+                }
             }
         }
+        return !missesSome
     }
 
     /// Why a secret cannot be had, or nil.
     private func missing(_ name: String, _ environment: [String: String]) -> String? {
+        if configuration.credential(name) != nil { return nil }
         let reference = configuration.secretReference(name)
         if reference.hasPrefix("env:") {
             let variable = String(reference.dropFirst(4))
@@ -217,6 +228,7 @@ public struct ConfigurationReview: Sendable {
                         .error, setting.source, "[\(profile.name)] \(kind): there is no section [\(name)]; \(hint)"))
             }
         }
+        problems += Self.problems(ofToolsIn: profile.name, configuration)
         for kind in ["stt", "llm", "tts"] where configuration.list(profile.name, kind).isEmpty {
             problems.append(
                 SettingProblem(

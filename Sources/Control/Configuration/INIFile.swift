@@ -30,6 +30,8 @@ public struct INIFile: Sendable {
         public var path: String
         public var line: Int
         public var message: String
+        /// Only the value of one key is in doubt; it stays as it is written.
+        public var isOfValue = false
         public var description: String { "\(path):\(line): \(message)" }
     }
 
@@ -131,7 +133,9 @@ public struct INIFile: Sendable {
                     sections[index].entries[entry].value = try Self.insert(
                         into: sections[index].entries[entry].value, from: raw, depth: 0)
                 } catch {
-                    mistakes.append(mistake(line, "\(sections[index].entries[entry].key): \(error.message)"))
+                    var found = mistake(line, "\(sections[index].entries[entry].key): \(error.message)")
+                    found.isOfValue = true
+                    mistakes.append(found)
                 }
             }
         }

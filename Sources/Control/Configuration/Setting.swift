@@ -3,12 +3,15 @@
 /// Where an effective value comes from. Later cases override earlier ones.
 public enum SettingSource: Sendable, Equatable, CustomStringConvertible {
     case builtIn
+    /// What the program did by itself that an old file was written for.
+    case historic(HistoricDialect)
     case file(path: String, line: Int)
     case environment(String)
 
     public var description: String {
         switch self {
         case .builtIn: "default"
+        case .historic(let dialect): "default of \(dialect.title)"
         case .file(let path, let line): "\(path):\(line)"
         case .environment(let name): "environment \(name)"
         }

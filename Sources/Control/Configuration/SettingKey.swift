@@ -3,6 +3,7 @@
 // The keys of a provider's section come from the manifest of its plugin.
 
 import HostServices
+import JSON
 
 /// What a key of the host may hold.
 public struct SettingKey: Sendable {
@@ -14,6 +15,10 @@ public struct SettingKey: Sendable {
         case choice([String])
         /// Names separated by commas.
         case list
+        /// A JSON object.
+        case object
+        /// A regular expression, or nothing.
+        case pattern
         /// An address in digits and a port, or nothing.
         case address
     }
@@ -34,6 +39,9 @@ public struct SettingKey: Sendable {
     func objection(to text: String) -> String? {
         switch kind {
         case .text, .path, .list: nil
+        case .object: Self.objection(toObject: text).map { "\(name) is no JSON object: \($0)" }
+        case .pattern:
+            (try? Regex(text)) != nil ? nil : "\(name) is \"\(text)\", which is no regular expression"
         case .address:
             text.isEmpty || ListenAddress(parsing: text) != nil
                 ? nil
@@ -51,6 +59,14 @@ public struct SettingKey: Sendable {
         }
     }
 
+    private static func objection(toObject text: String) -> String? {
+        do throws(JSONSyntaxError) {
+            return try JSONValue(parsing: text).object == nil ? "write { … }" : nil
+        } catch {
+            return error.description
+        }
+    }
+
     /// configparser's words for true and false, in any case.
     static func flag(_ text: String) -> Bool? {
         switch text.lowercased() {
@@ -64,7 +80,7 @@ public struct SettingKey: Sendable {
 extension SettingKey {
     /// Sections that the host itself reads, by their name or, with a final ".", by their prefix.
     static let sections: [(name: String, keys: [SettingKey])] = [
-        ("vchost", host), ("media", media), ("server", server), ("profile.", profile),
+        ("vchost", host), ("media", media), ("server", server), ("profile.", profile), ("tool.", tool),
     ]
 
     /// The kinds of provider that a section can configure, by prefix.
@@ -86,7 +102,9 @@ extension SettingKey {
         SettingKey(
             "worker_memory_mib", .integer(0...1_048_576), "4096",
             "Address space of each worker; 0: no limit. A plugin that wants more ends alone."),
-        SettingKey("default_profile", .text, "", "The profile for calls that no `match` takes; else the first."),
+        SettingKey(
+            "default_profile", .list, "",
+            "The profile for calls that no `match` takes; of several, always the same for a number. Else the first."),
         SettingKey("plugin_cache", .path, "", "Where verified copies of plugins are kept; else under $XDG_CACHE_HOME."),
         SettingKey("events_socket", .path, "", "A Unix socket that tells of calls, one JSON object a line."),
         SettingKey("control_socket", .path, "", "A Unix socket for `vchost plugins list|reload|pardon --host`."),
@@ -111,14 +129,35 @@ extension SettingKey {
         SettingKey("connections_per_address_max", .integer(1...100_000), "1000", "Of these, from one address."),
     ]
 
+    static let tool: [SettingKey] = [
+        SettingKey("description", .text, "", "What the language model is told that it does, and when to use it."),
+        SettingKey(
+            "parameters", .object, #"{"type":"object","properties":{}}"#,
+            "Its arguments, as a JSON Schema of an object."),
+        SettingKey(
+            "url", .text, "", "Where it is called; {name} is replaced by that argument, and may not be the server."),
+        SettingKey("method", .choice(["GET", "POST", "PUT", "PATCH", "DELETE"]), "POST", "How it is called."),
+        SettingKey("headers", .text, "", "Header fields, one a line: Authorization: Bearer ${secret:NAME}."),
+        SettingKey("timeout_ms", .integer(100...30_000), "5000", "The longest wait for its result."),
+        SettingKey("result_bytes_max", .integer(100...65_536), "8192", "The largest result that the model is given."),
+    ]
+
     static let profile: [SettingKey] = [
         SettingKey("match", .list, "", "Called numbers or names that this profile answers; * stands for anything."),
+        SettingKey(
+            "match_regex", .pattern, "",
+            "Answers also those whose name or number, in small letters, begins with what this expression takes."),
         SettingKey("language", .text, "en", "BCP 47; chooses endings, backchannels and clips."),
         SettingKey("vad", .text, "", "The detector's section, \"vad.NAME\"; the built-in energy detector when empty."),
         SettingKey("stt", .list, "", "Recognisers in the order in which they are tried."),
         SettingKey("llm", .list, "", "Language models in the order in which they are asked."),
         SettingKey("tts", .list, "", "Voices in the order in which they are tried."),
         SettingKey("turn", .text, "", "An end-of-turn detector, or none."),
+        SettingKey(
+            "tools", .list, "end_call",
+            "What the language model may do: end_call, transfer_call, send_dtmf, and sections [tool.NAME]."),
+        SettingKey(
+            "transfer_to", .text, "", "Where transfer_call connects to; when empty, wherever the model says."),
         SettingKey("prompt", .text, "", "What the language model is told about its role."),
         SettingKey("greeting", .text, "", "What the agent says first; it waits for the caller when empty."),
         SettingKey("greeting_protected", .flag, "no", "Say the greeting to its end, whatever the caller does."),

@@ -75,6 +75,11 @@ extension LedgerEntry {
         case .agent(let turn, let heard, let interrupted):
             ["event": "agent", "turn": number(turn), "heard": .string(heard), "interrupted": .bool(interrupted)]
         case .clip(let turn, let clip): ["event": "clip", "turn": number(turn), "clip": .string(clip.rawValue)]
+        case .tool(let turn, let name, let failure, let tookMs):
+            [
+                "event": "tool", "turn": number(turn), "name": .string(name),
+                "failure": failure.map { .string($0.rawValue) } ?? .null, "tookMs": number(tookMs),
+            ]
         case .turn(let record): record.json.merging(["event": "turn"]) { $1 }
         }
     }

@@ -38,6 +38,8 @@ struct Arguments {
     init(_ words: some Sequence<String>, options: [Option]) throws(UsageError) {
         var rest = Array(words)[...]
         while let word = rest.popFirst() {
+            // As the connector calls it, whose place vchost takes in start scripts.
+            let word = word == "-c" && options.contains { $0.name == "--config" } ? "--config" : word
             guard word.hasPrefix("--") else {
                 positional.append(word)
                 continue

@@ -43,6 +43,9 @@ enum ConfigCommand: Command {
             print(JSONValue.array(review.problems.map(\.json)).text)
         } else {
             for problem in review.problems { print(problem) }
+            if let dialect = sources.configuration.dialect {
+                print("read as a configuration of \(dialect.title); `vchost config show` tells what became of it")
+            }
             let errors = review.problems.count { $0.severity == .error }
             let warnings = review.problems.count - errors
             print("\(sources.path ?? "no file, built-in values"): \(errors) errors, \(warnings) warnings")
@@ -61,7 +64,7 @@ struct ConfigurationSources {
     init(config: String?, plugins: String?) throws {
         let environment = ProcessEnvironment.all
         self.environment = environment
-        path = config ?? (access("vchost.ini", R_OK) == 0 ? "vchost.ini" : nil)
+        path = ConfigurationPath.find(given: config, environment: environment) { access($0, R_OK) == 0 }
         configuration = try path.map { Configuration(file: try INIFile(contentsOf: $0), environment: environment) }
             ?? Configuration(environment: environment)
         pluginsDirectory = plugins ?? Installation.own.plugins

@@ -1,20 +1,46 @@
-// The tools that every language model has: those that act on the call itself.
-//
-// The conversation carries them out once what the agent is saying has been heard, so a model may say goodbye and call
-// `end_call` in one breath.
+// The tools that act on the call itself: each a value, for a profile that has switched it on.
 
 import Calls
 import JSON
 
-final class BuiltInTools: CallTools {
-    /// As a language model is told of them, in the shape of OpenAI's chat.
-    static let descriptions: JSONValue = [
-        describe("end_call", "Ends the call, once what you are saying has been heard.", [:]),
-        describe(
-            "transfer_call", "Connects the caller with somebody else and leaves the call.",
-            ["target": "The number or SIP address to connect with."]),
-        describe("send_dtmf", "Presses keys of the telephone.", ["digits": "Keys of 0-9 * # A-D."]),
-    ]
+enum BuiltInTools {
+    /// As a language model is told of one, in the shape of OpenAI's chat; nil for a name that there is not.
+    static func offer(of name: String, transferTarget: String) -> JSONValue? {
+        switch name {
+        case "end_call": describe(name, "Ends the call, once what you are saying has been heard.", [:])
+        case "transfer_call" where !transferTarget.isEmpty:
+            // One place only: a caller cannot talk the model into another.
+            describe(name, "Connects the caller with a person and leaves the call.", [:])
+        case "transfer_call":
+            describe(
+                name, "Connects the caller with somebody else and leaves the call.",
+                ["target": "The number or SIP address to connect with."])
+        case "send_dtmf":
+            describe(name, "Presses keys of the telephone.", ["digits": "Keys of 0-9 * # A-D."])
+        default: nil
+        }
+    }
+
+    static func result(of call: ToolCall, transferTarget: String) -> ToolResult {
+        let arguments = (try? JSONValue(parsing: call.arguments)) ?? [:]
+        switch call.name {
+        case "end_call": return .control(.hangUp)
+        case "transfer_call":
+            let target = transferTarget.isEmpty ? arguments["target"]?.string ?? "" : transferTarget
+            guard !target.isEmpty else {
+                return problem("transfer_call needs \"target\", the number or address to transfer to")
+            }
+            return .control(.transfer(to: target))
+        case "send_dtmf":
+            guard let digits = arguments["digits"]?.string, !digits.isEmpty,
+                digits.allSatisfy({ "0123456789*#ABCD".contains($0) })
+            else { return problem("send_dtmf needs \"digits\", of 0-9 * # A-D") }
+            return .control(.sendDTMF(digits))
+        default: return .failed(ToolFailure(.unknown, "there is no tool \(call.name)"))
+        }
+    }
+
+    private static func problem(_ message: String) -> ToolResult { .failed(ToolFailure(.arguments, message)) }
 
     private static func describe(_ name: String, _ purpose: String, _ parameters: [String: String]) -> JSONValue {
         [
@@ -30,29 +56,4 @@ final class BuiltInTools: CallTools {
             ],
         ]
     }
-
-    func run(_ call: ToolCall, ticket: Ticket, for identity: CallIdentity, mailbox: CallMailbox) {
-        mailbox.post(.toolResult(ticket, call: call.id, result(of: call)))
-    }
-
-    private func result(of call: ToolCall) -> ToolResult {
-        let arguments = (try? JSONValue(parsing: call.arguments)) ?? [:]
-        switch call.name {
-        case "end_call": return .control(.hangUp)
-        case "transfer_call":
-            guard let target = arguments["target"]?.string, !target.isEmpty else {
-                return problem("transfer_call needs \"target\", the number or address to transfer to")
-            }
-            return .control(.transfer(to: target))
-        case "send_dtmf":
-            guard let digits = arguments["digits"]?.string, !digits.isEmpty,
-                digits.allSatisfy({ "0123456789*#ABCD".contains($0) })
-            else { return problem("send_dtmf needs \"digits\", of 0-9 * # A-D") }
-            return .control(.sendDTMF(digits))
-        default: return problem("there is no tool \(call.name)")
-        }
-    }
-
-    /// The model is told, so that it can do better.
-    private func problem(_ message: String) -> ToolResult { .json(JSONValue.object(["error": .string(message)]).text) }
 }

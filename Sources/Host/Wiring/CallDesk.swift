@@ -26,12 +26,12 @@ final class CallDesk: Sendable {
     let pump: FramePump
     let detection: DetectionDesk
     let sessions: ProviderSessions
-    let tools: any CallTools = BuiltInTools()
+    let tools: any CallTools
     let clips: any ClipLibrary
     /// A stream for a call whose audio the plugin carries; nil when the engine has no room.
     private let openFrames: @Sendable () -> MediaStream?
     private let profiles: [CallProfile]
-    private let defaultProfile: String
+    private let defaultProfiles: [String]
     private let recordings: String
     private let events: EventSocket?
     private let logger: Logger
@@ -43,19 +43,21 @@ final class CallDesk: Sendable {
     private let run: String
 
     init(
-        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, clips: any ClipLibrary,
-        openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
+        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, tools: any CallTools,
+        clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile],
+        configuration: Configuration, events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
         self.detection = detection
         self.sessions = sessions
+        self.tools = tools
         self.clips = clips
         self.openFrames = openFrames
         self.profiles = profiles
         self.events = events
         self.logger = logger
-        defaultProfile = configuration.text("vchost", "default_profile")
+        defaultProfiles = configuration.list("vchost", "default_profile")
         recordings = configuration.text("vchost", "recordings")
         state = Mutex(
             State(
@@ -75,7 +77,7 @@ final class CallDesk: Sendable {
         case .withdrawn(let key):
             state.withLock { if $0.opening[key] != nil { $0.opening[key] = true } }
         case .incoming(let incoming):
-            let profile = profiles.profile(for: incoming.to, default: defaultProfile)
+            let profile = profiles.profile(for: incoming.to, defaults: defaultProfiles)
             let (verdict, id) = state.withLock { state -> (Admission.Verdict, String) in
                 state.number += 1
                 let verdict = state.admission.arrived(hasProfile: profile != nil)

@@ -65,6 +65,9 @@ final class HostRuntime: Sendable {
         let registry = Self.proven(sources.registry(loader: loader, log: log), proof, configuration, logger)
         let review = ConfigurationReview(
             sources.configuration, registry: registry, environment: sources.environment)
+        if let dialect = configuration.dialect {
+            logger.info("the configuration is one of \(dialect.title); `vchost config show` tells what became of it")
+        }
         for problem in review.problems {
             problem.severity == .error ? logger.error("\(problem)") : logger.warning("\(problem)")
         }
@@ -86,6 +89,7 @@ final class HostRuntime: Sendable {
 
         let profiles = configuration.sections(of: "profile").map { CallProfile($0, in: configuration) }
         let byName = Dictionary(profiles.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let tools = ToolDesk(profiles, configuration)
         let sessions = ProviderSessions(
             chains: { call in
                 byName[call.profile]?.chains.available(in: house.running)
@@ -95,7 +99,7 @@ final class HostRuntime: Sendable {
             settings: { _, call in
                 var settings = SessionSettings()
                 settings.language = byName[call.profile]?.policy.language.tag ?? ""
-                settings.tools = BuiltInTools.descriptions
+                settings.tools = tools.offer(to: call.profile)
                 return settings
             },
             converter: { StreamConverter(from: $0, to: $1) })
@@ -110,7 +114,7 @@ final class HostRuntime: Sendable {
         self.events = events
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
-            clips: clips, openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
+            tools: tools, clips: clips, openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
             profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
@@ -209,7 +213,8 @@ final class HostRuntime: Sendable {
         var options = WorkerOptions.current
         options.memoryBytes = UInt64(configuration.integer("vchost", "worker_memory_mib")) << 20
         // A secret is lent by name to the plugin whose manifest lists it, and not left in everybody's environment.
-        for name in review.providers.flatMap(\.plugin.manifest.secrets) {
+        let tools = configuration.sections(of: "tool").flatMap { ToolDeclaration($0, in: configuration).secrets }
+        for name in review.providers.flatMap(\.plugin.manifest.secrets) + tools {
             let reference = configuration.secretReference(name)
             if reference.hasPrefix("env:") { options.withheldVariables.insert(String(reference.dropFirst(4))) }
         }

@@ -55,9 +55,14 @@ final class PluginHouse: ProviderHouse {
     func knowSecrets(of plugins: [LoadedPlugin]) {
         services.secrets.replace(
             state.withLock { state in
-                for name in plugins.flatMap(\.manifest.secrets) {
+                let tools = configuration.sections(of: "tool").flatMap {
+                    ToolDeclaration($0, in: configuration).secrets
+                }
+                for name in plugins.flatMap(\.manifest.secrets) + tools {
                     // The review has refused what cannot be parsed and is needed.
-                    state.secrets[name] = try? SecretReference(parsing: configuration.secretReference(name))
+                    state.secrets[name] =
+                        configuration.credential(name).map { .value(Array($0.utf8)) }
+                        ?? (try? SecretReference(parsing: configuration.secretReference(name)))
                 }
                 return state.secrets
             })

@@ -9,6 +9,9 @@ import Synchronization
 public enum SecretReference: Sendable, Equatable {
     case environment(String)
     case file(String)
+    /// The credential itself, of a configuration that was written for another system and holds it in plain text. Not to
+    /// be written in ours.
+    case value([UInt8])
 
     /// Reads `env:NAME` or `file:PATH`. Throws with what is wrong with it.
     public init(parsing text: String) throws(SecretFailure) {
@@ -79,6 +82,7 @@ public final class SecretStore: Sendable {
                 throw .unreadable("the secret \(name) is empty: set the environment variable \(variable)")
             }
             value = Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+        case .value(let bytes): value = bytes
         case .file(let path):
             value = try read(path, for: name)
         }

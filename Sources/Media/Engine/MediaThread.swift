@@ -139,6 +139,9 @@ final class MediaThread: @unchecked Sendable {
     private let scratch = MediaThreadScratch()
     private let buckets: UnsafeMutablePointer<UnsafeMutablePointer<StreamSlot>>
     private let bucketCounts: UnsafeMutablePointer<Int>
+    /// Those whose transport carries the audio itself, looked at in every tick.
+    private let carried: UnsafeMutablePointer<UnsafeMutablePointer<StreamSlot>>
+    private var carriedCount = 0
     private let ready: UnsafeMutablePointer<epoll_event>
     private let batch: UnsafeMutablePointer<vch_datagram_batch>
     private let epoll: Int32
@@ -158,6 +161,7 @@ final class MediaThread: @unchecked Sendable {
         buckets = .allocate(capacity: Self.ticksPerFrame * streamLimit)
         bucketCounts = .allocate(capacity: Self.ticksPerFrame)
         bucketCounts.initialize(repeating: 0, count: Self.ticksPerFrame)
+        carried = .allocate(capacity: streamLimit)
         ready = .allocate(capacity: Self.readyLimit)
         ready.initialize(repeating: epoll_event(), count: Self.readyLimit)
     }
@@ -169,6 +173,7 @@ final class MediaThread: @unchecked Sendable {
         scratch.deallocate()
         buckets.deallocate()
         bucketCounts.deallocate()
+        carried.deallocate()
         ready.deallocate()
         vch_datagram_batch_destroy(batch)
         close(epoll)
@@ -233,6 +238,7 @@ final class MediaThread: @unchecked Sendable {
             slot.pointee.send(now: deadline, scratch)
             noteLateness(MonotonicClock.now &- deadline)
         }
+        for place in 0..<carriedCount { carried[place].pointee.sendToTransportEarly(scratch) }
         receive()
         // One reading of the clock serves the tick: frames of one tick are due at the same time.
         for place in 0..<count { streams[place].pointee.produce(now: deadline, scratch) }
@@ -325,7 +331,11 @@ final class MediaThread: @unchecked Sendable {
             watch(slot.pointee.rtpSocket, UInt64(UInt(bitPattern: slot)))
             watch(slot.pointee.rtcpSocket, UInt64(UInt(bitPattern: slot)) | 1)
         }
-        if slot.pointee.frames != nil { slot.pointee.isNegotiated = true }
+        if slot.pointee.frames != nil {
+            slot.pointee.isNegotiated = true
+            carried[carriedCount] = slot
+            carriedCount += 1
+        }
         figures.add(.streams)
     }
 
@@ -343,6 +353,11 @@ final class MediaThread: @unchecked Sendable {
         buckets[bucket * streamLimit + slot.pointee.placeInBucket] = moved
         moved.pointee.placeInBucket = slot.pointee.placeInBucket
         bucketCounts[bucket] = last
+        for place in 0..<carriedCount where carried[place] == slot {
+            carriedCount -= 1
+            carried[place] = carried[carriedCount]
+            break
+        }
         slot.pointee.sendReport(goodbye: true, now: MonotonicClock.now, scratch)
         slot.pointee.publish(now: MonotonicClock.now)
         if slot.pointee.rtpSocket >= 0 {

@@ -4,6 +4,9 @@
 // Such a transport wants audio a little early, because TCP is not regular. So up to 200 ms are handed over before they
 // are played, by looking ahead in the playout, whose own position goes on by the clock. A pause then is: tell the
 // transport to clear, and forget that anything was handed over. A resume hands it over again, from the exact sample.
+//
+// Neither the beginning of a voice nor a clear waits for the call's place in the 20 ms: the transport has no clock of ours
+// to keep, and a caller would wait for both.
 
 extension StreamSlot {
     static let aheadMs = 200
@@ -42,14 +45,7 @@ extension StreamSlot {
         // The transport does not take what it has: playing on would count as heard what it still holds.
         guard rings.outbound.freeCount > 0 else { return }
 
-        let isAudible = playout.pull(count, into: outbound) { notice in
-            switch notice {
-            case .drained(let epoch, let played):
-                thread.note(.playoutDrained(epoch: UInt64(epoch), samples: played))
-            case .flushed(let epoch, let played):
-                thread.note(.playoutFlushed(epoch: UInt64(epoch), samples: played))
-            }
-        }
+        let isAudible = playout.pull(count, into: outbound) { Self.note($0, thread) }
         emitNotes(thread)
         if recording != nil { thread.keepAgentFrame(outbound, count: count) }
         if isAudible { lastAudibleNs = now &+ 20_000_000 }
@@ -58,6 +54,37 @@ extension StreamSlot {
         } else if isAudible || mustClearTransport {
             hand(over: outbound, count: count, rings)
         }
+        lookAhead(rings)
+        thread.wake(wakes.events)
+    }
+
+    /// Hands over, between two frames, what should not wait for the next: a clear, and the beginning of a voice.
+    mutating func sendToTransportEarly(_ thread: MediaThreadScratch) {
+        guard let rings = frames, mustClearTransport || (aheadSamples == 0 && playout.hasAudio),
+            rings.outbound.freeCount > 0
+        else { return }
+        if mustClearTransport {
+            outbound.update(repeating: 0, count: frameSamples)
+            hand(over: outbound, count: frameSamples, rings)
+            thread.wake(wakes.events)
+        }
+        guard aheadSamples == 0, playout.begin({ Self.note($0, thread) }) else { return emitNotes(thread) }
+        emitNotes(thread)
+        lookAhead(rings)
+        if aheadSamples > 0 { thread.wake(wakes.events) }
+    }
+
+    private static func note(_ notice: PlayoutNotice, _ thread: MediaThreadScratch) {
+        switch notice {
+        case .drained(let epoch, let played):
+            thread.note(.playoutDrained(epoch: UInt64(epoch), samples: played))
+        case .flushed(let epoch, let played):
+            thread.note(.playoutFlushed(epoch: UInt64(epoch), samples: played))
+        }
+    }
+
+    private mutating func lookAhead(_ rings: FrameTransportRings) {
+        let count = frameSamples
         while aheadSamples < sampleRateHz * Self.aheadMs / 1_000,
             rings.outbound.freeCount > 0,
             playout.peek(count, offset: aheadSamples, into: outbound)
@@ -65,7 +92,6 @@ extension StreamSlot {
             hand(over: outbound, count: count, rings)
             aheadSamples += count
         }
-        thread.wake(wakes.events)
     }
 
     private mutating func hand(over samples: UnsafePointer<Int16>, count: Int, _ rings: FrameTransportRings) {

@@ -82,6 +82,14 @@ struct Playout: ~Copyable {
         return samples.peek(into: output, count: count, offset: offset) == count
     }
 
+    /// Passes what stands before the next sample, so that `currentEpoch` is that sample's. False when there is none.
+    mutating func begin(_ notify: (PlayoutNotice) -> Void) -> Bool {
+        guard !isPaused else { return false }
+        dropStale()
+        while passMark(notify) {}
+        return samples.count() > 0
+    }
+
     // MARK: Commands, between two frames
 
     /// Stops before the next sample. Sending goes on, with silence.

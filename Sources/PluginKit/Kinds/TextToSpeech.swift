@@ -34,7 +34,16 @@ public final class Clause {
     fileprivate let textStart: Int
     fileprivate let textEnd: Int
     fileprivate var isComplete = false
-    fileprivate var held: [(samples: [Int16], rateHz: Int)] = []
+    /// What came before the clause's turn.
+    fileprivate enum Piece {
+        case audio([Int16], rateHz: Int)
+        case mark(text: Range<Int>, samples: Range<Int>)
+
+        var bytes: Int { if case .audio(let samples, _) = self { samples.count * 2 } else { 0 } }
+    }
+    fileprivate var held: [Piece] = []
+    /// The author marks the words himself, so the clause is not marked as a whole.
+    fileprivate var isMarked = false
     private unowned let session: TextToSpeechOpenSession
 
     fileprivate init(
@@ -53,6 +62,15 @@ public final class Clause {
     public func emit(_ samples: [Int16], rateHz: Int) -> Outcome {
         guard !isFinished else { return .canceled }
         return session.take(samples, rateHz, of: self)
+    }
+
+    /// Marks where a stretch of the clause is said: bytes of `text`, samples of the clause's own audio, both from 0.
+    ///
+    /// Marks come in the order of the text. A clause without any is marked as a whole.
+    public func mark(_ stretch: Range<Int>, samples: Range<Int>) {
+        guard !isFinished, session.allows(stretch, of: self) else { return }
+        isMarked = true
+        session.note(.mark(text: stretch, samples: samples), of: self)
     }
 
     /// The clause is said.
@@ -163,9 +181,22 @@ private final class TextToSpeechOpenSession: OpenSession {
             isHeldBack = true
             return .noCredit
         }
-        clause.held.append((samples, rateHz))
+        clause.held.append(.audio(samples, rateHz: rateHz))
         heldBytes += samples.count * 2
         return .accepted
+    }
+
+    fileprivate func allows(_ stretch: Range<Int>, of clause: Clause) -> Bool {
+        guard stretch.lowerBound >= 0, stretch.upperBound <= clause.text.utf8.count else {
+            host.log.pluginFault("a mark of bytes \(stretch) in a clause of \(clause.text.utf8.count) was left out")
+            return false
+        }
+        return true
+    }
+
+    fileprivate func note(_ mark: Clause.Piece, of clause: Clause) {
+        guard case .clause(let head)? = line.first, head === clause else { return clause.held.append(mark) }
+        post(mark, of: clause)
     }
 
     /// Says what can be said, and tells the author where that made room.
@@ -185,9 +216,8 @@ private final class TextToSpeechOpenSession: OpenSession {
                     let held = clause.held
                     clause.held = []
                     for piece in held {
-                        heldBytes -= piece.samples.count * 2
-                        // It was accepted when it was held, so it goes out even where the outbox is full by now.
-                        _ = say(piece.samples, piece.rateHz, of: clause, evenIfFull: true)
+                        heldBytes -= piece.bytes
+                        post(piece, of: clause)
                     }
                 }
                 guard clause.isComplete else { return }
@@ -205,7 +235,7 @@ private final class TextToSpeechOpenSession: OpenSession {
     /// What was said of the request stands; nothing more of it comes, and no DONE: the error ends it.
     func fail(_ clause: Clause, _ error: PluginError) {
         for case .clause(let other) in line where other.request == clause.request {
-            heldBytes -= other.held.reduce(0) { $0 + $1.samples.count * 2 }
+            heldBytes -= other.held.reduce(0) { $0 + $1.bytes }
             other.forget()
         }
         clause.forget()
@@ -226,7 +256,7 @@ private final class TextToSpeechOpenSession: OpenSession {
         var ended: [(request: UInt64, epoch: UInt64)] = []
         for entry in line where entry.epoch < epoch {
             if case .clause(let clause) = entry {
-                heldBytes -= clause.held.reduce(0) { $0 + $1.samples.count * 2 }
+                heldBytes -= clause.held.reduce(0) { $0 + $1.bytes }
                 clause.forget()
             }
             if ended.last?.request != entry.request { ended.append((entry.request, entry.epoch)) }
@@ -251,6 +281,23 @@ private final class TextToSpeechOpenSession: OpenSession {
         line = []
     }
 
+    /// Puts out what is due of the clause whose turn it is.
+    private func post(_ piece: Clause.Piece, of clause: Clause) {
+        switch piece {
+        case .audio(let samples, let rateHz):
+            // It was accepted when it was held, so it goes out even where the outbox is full by now.
+            _ = say(samples, rateHz, of: clause, evenIfFull: true)
+        case .mark(let text, let samples):
+            let spoken = speaking?.request == clause.request ? speaking!.samples : 0
+            let begin = spoken - clauseSamples
+            _ = host.post(
+                .mark(
+                    textStart: clause.textStart + text.lowerBound, textEnd: clause.textStart + text.upperBound,
+                    start: begin + UInt64(samples.lowerBound), end: begin + UInt64(samples.upperBound)),
+                epoch: clause.epoch, request: clause.request)
+        }
+    }
+
     private func say(_ samples: [Int16], _ rateHz: Int, of clause: Clause, evenIfFull: Bool = false) -> Outcome {
         if host.isFull && !evenIfFull { return host.starve() }
         if speaking?.request != clause.request { speaking = (clause.request, 0) }
@@ -271,7 +318,7 @@ private final class TextToSpeechOpenSession: OpenSession {
 
     private func endClause(_ clause: Clause) {
         defer { clauseSamples = 0 }
-        guard clauseSamples > 0, let speaking else { return }
+        guard clauseSamples > 0, !clause.isMarked, let speaking else { return }
         _ = host.post(
             .mark(
                 textStart: clause.textStart, textEnd: clause.textEnd, start: speaking.samples - clauseSamples,

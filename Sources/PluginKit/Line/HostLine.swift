@@ -19,6 +19,7 @@ struct HostLine: @unchecked Sendable {
     let secret: UnsafePointer<vc_secret>?
     let task: UnsafePointer<vc_task>?
     let metrics: UnsafePointer<vc_metrics>?
+    let media: UnsafePointer<vc_media>?
 
     /// nil: the host is older than the contract's first version.
     init?(adopting host: UnsafePointer<vc_host>) {
@@ -32,6 +33,7 @@ struct HostLine: @unchecked Sendable {
         secret = Self.service(VC_SERVICE_SECRET, of: host)
         task = Self.service(VC_SERVICE_TASK, of: host)
         metrics = Self.service(VC_SERVICE_METRICS, of: host)
+        media = Self.service(VC_SERVICE_MEDIA, of: host)
     }
 
     private static func service<Table>(_ id: String, of host: UnsafePointer<vc_host>) -> UnsafePointer<Table>? {

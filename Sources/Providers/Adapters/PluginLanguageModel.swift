@@ -26,6 +26,8 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
         var text = ""
         var calls: [ToolCall] = []
         var results: [String: String] = [:]
+        /// It has said that it waits for results: there are no more calls to come.
+        var waits = false
     }
     /// As many as a turn may make; the oldest cannot be wanted any more.
     private static let openMax = 64
@@ -71,19 +73,25 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
             }
             return
         }
+        open.withLock { $0[ticket.request]?.results[call] = json }
+        askAgain(ticket)
+    }
+
+    /// Once the model waits and every call has its result, in whichever order the two came to be: a tool may answer
+    /// before the model has made its second call.
+    private func askAgain(_ ticket: Ticket) {
         let again: Open? = open.withLock { open in
-            guard var asked = open[ticket.request] else { return nil }
-            asked.results[call] = json
-            let isComplete = asked.calls.allSatisfy { asked.results[$0.id] != nil }
-            if isComplete {
-                asked.messages.append(Message(.agent, asked.text, toolCalls: asked.calls))
-                asked.messages += asked.calls.map { Message(.tool, asked.results[$0.id] ?? "", toolCallID: $0.id) }
-                asked.text = ""
-                asked.calls = []
-                asked.results = [:]
-            }
+            guard var asked = open[ticket.request], asked.waits,
+                asked.calls.allSatisfy({ asked.results[$0.id] != nil })
+            else { return nil }
+            asked.messages.append(Message(.agent, asked.text, toolCalls: asked.calls))
+            asked.messages += asked.calls.map { Message(.tool, asked.results[$0.id] ?? "", toolCallID: $0.id) }
+            asked.text = ""
+            asked.calls = []
+            asked.results = [:]
+            asked.waits = false
             open[ticket.request] = asked
-            return isComplete ? asked : nil
+            return asked
         }
         if let again { ask(ticket, again.messages, again.isSpeculative) }
     }
@@ -190,11 +198,15 @@ final class PluginLanguageModel: LanguageModelSession, PluginSessionDelegate, @u
             finish = .declined
         default: return session.broken("LLM_DONE", "reason \(reason)")
         }
-        return post(.done(finish), ticket) { _ in
-        } onAccept: { open in
-            // With TOOL the model goes on under the same request once it has its results.
+        // With TOOL the model goes on under the same request once it has its results.
+        let status = post(.done(finish), ticket) { $0.waits = finish == .toolCalls } onAccept: { open in
             if finish != .toolCalls { open[ticket.request] = nil }
         }
+        // From the deadlines' thread: asking is a call into the plugin, which is in the middle of telling us.
+        if finish == .toolCalls, status == VC_OK, ops.tool_result == nil {
+            SessionDeadlines.shared.schedule { [weak self] in self?.askAgain(ticket) }
+        }
+        return status
     }
 
     private func post(

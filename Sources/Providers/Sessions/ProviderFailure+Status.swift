@@ -7,7 +7,9 @@ extension ProviderFailure {
     /// Of a call that failed. `error` is as the plugin left it.
     init(status: vc_status, error: vc_error? = nil, during what: String) {
         let message = error.flatMap { String($0.message) } ?? ""
-        let vendor = error.flatMap { String($0.vendor) } ?? ""
+        var vendor = error.flatMap { String($0.vendor) } ?? ""
+        // Most messages say themselves who refused.
+        if message.contains(vendor) { vendor = "" }
         self.init(
             code: Self.code(status), retryable: error.map { $0.retryable == 1 } ?? Self.isRetryable(status),
             retryAfterMs: error.map { Int($0.retry_after_ms) } ?? 0,

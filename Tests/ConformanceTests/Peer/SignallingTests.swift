@@ -41,6 +41,21 @@ struct SignallingTests {
         #expect(dialogue.state == .passed && dialogue.deadlineNs == nil)
     }
 
+    @Test("A datagram goes out as it stands, and one without lines is all start")
+    func datagrams() throws {
+        let script = #"""
+            {"udp": {"dialogues": {"call": [
+              {"sendText": "{\"run\":{{run}}}", "afterMs": 10},
+              {"expect": {"start": "/^\\{\"id\":\"(?<id>[0-9]+)\"\\}$/"}},
+              {"sendText": "{\"result\":\"OK\",\"id\":\"{{id}}\"}"}]}}}
+            """#
+        var dialogue = SignallingDialogue(try VendorScript(script).dialogues["call"]!, variables: ["run": "3"])
+        #expect(dialogue.start(nowNs: 0) == [] && dialogue.deadlineNs == 10_000_000)
+        #expect(dialogue.tick(nowNs: 10_000_000) == [#"{"run":3}"#])
+        #expect(dialogue.receive(#"{"id":"17"}"#, nowNs: 10_000_000) == [#"{"result":"OK","id":"17"}"#])
+        #expect(dialogue.state == .passed)
+    }
+
     @Test("What does not come in time fails the dialogue, which says what came instead")
     func fails() throws {
         var dialogue = try dialogue()

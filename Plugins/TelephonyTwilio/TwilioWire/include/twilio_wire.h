@@ -1,11 +1,12 @@
-/// What Twilio says and hears, as plain functions on plain buffers: no host, no socket, no clock, no memory of their own.
+/// What Twilio says and hears, as plain functions on plain buffers: no host, no socket, no clock, no memory of their
+/// own.
 // SPDX-License-Identifier: Apache-2.0
 #ifndef TWILIO_WIRE_H
 #define TWILIO_WIRE_H
 
-/*  A call brings fifty messages a second. So nothing here allocates: texts are slices of the message that was read, and
-    what is written goes into the caller's buffer. Everything that comes from the network is checked here, which is why
-    it is a module of its own: tests feed it garbage without a host around it.  */
+/*  A call brings fifty messages a second. So nothing here allocates: texts are slices of the message that was read,
+    and what is written goes into the caller's buffer. Everything that comes from the network is checked here, which
+    is why it is a module of its own: tests feed it garbage without a host around it.  */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,7 +41,8 @@ typedef struct tw_json_visitor {
 /// Reads one object (RFC 8259) and nothing behind it. False: it is none, or nested deeper than TW_JSON_DEPTH_MAX.
 bool tw_json_read(const char *text, size_t length, const tw_json_visitor *visitor);
 
-/// Decodes the escapes of a string into `out`, with a NUL. False: it does not fit, or has a NUL or half a surrogate pair.
+/// Decodes the escapes of a string into `out`, with a NUL. False: it does not fit, or has a NUL or half a surrogate
+/// pair.
 bool tw_json_unescape(tw_text string, char *out, size_t room);
 
 // ---- base64.c (RFC 4648, 4) ----
@@ -101,7 +103,8 @@ typedef struct tw_field {
     tw_text name, value;
 } tw_field;
 
-/// Decodes a form where it stands. Returns how many fields it has, or -1: more than `max`, or a percent sign that is not
+/// Decodes a form where it stands. Returns how many fields it has, or -1: more than `max`, or a percent sign that is
+/// not
 /// followed by two digits.
 int tw_form_read(char *form, size_t length, tw_field *fields, int max);
 
@@ -133,7 +136,8 @@ typedef struct tw_origin {
 /// False: not http or https, no host, or a query.
 bool tw_origin_read(tw_text url, tw_origin *origin);
 
-/// Writes the URL of a path: `websocket` has ws and wss. `with_port` 0 leaves the port as it was configured, 1 leaves it
+/// Writes the URL of a path: `websocket` has ws and wss. `with_port` 0 leaves the port as it was configured, 1 leaves
+/// it
 /// out, 2 writes it, 443 or 80 where none was. Returns the length, or 0 when it does not fit.
 size_t tw_origin_url(const tw_origin *origin, bool websocket, int with_port, tw_text path, tw_text query, char *out,
                      size_t room);
@@ -149,7 +153,8 @@ enum { TW_SIGNATURE_MAX = 48 };
 /// Base64 of the HMAC, NUL-terminated. False: libcrypto refused.
 bool tw_sign(tw_algorithm algorithm, tw_text key, const char *text, size_t length, char out[TW_SIGNATURE_MAX]);
 
-/// Whether `signature` is that of the request under `key`. `fields` are those of a posted form, and are sorted; `scratch`
+/// Whether `signature` is that of the request under `key`. `fields` are those of a posted form, and are sorted;
+/// `scratch`
 /// has TW_SIGNED_TEXT_MAX bytes. A WebSocket is tried with and without a slash at its end, everything with and without
 /// its port. The comparison takes the same time wherever it fails.
 bool tw_signature_is_good(const tw_origin *origin, bool websocket, tw_text path, tw_text query,

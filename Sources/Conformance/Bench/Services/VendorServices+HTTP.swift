@@ -84,6 +84,7 @@ extension VendorServices {
                 "url": .string(url), "headers": .array(headers.fields.map { [.string($0.name), .string($0.value)] }),
             ]
             let answer = ask(question, "body", body ?? [])
+            if !state.routes.isEmpty { takeServedCalls(&state) }
             var pending = PendingRequest(
                 owner: owner, epoch: request.epoch, id: id, url: url, deadlineMs: deadlineMs, events: events,
                 context: context, parts: Self.parts(answer, nowNs: nowNs + state.latencyNs))

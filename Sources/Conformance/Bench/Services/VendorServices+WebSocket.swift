@@ -206,6 +206,11 @@ extension VendorServices {
     func beginOnSocket(_ name: String) -> Int? {
         locked { state in
             let answer = ask(["ask": "ws-run", "dialogue": .string(name)])
+            // No connection: the vendor calls, and makes its own.
+            if let run = answer["run"]?.integer, answer["id"]?.integer == 0 {
+                takeServedCalls(&state)
+                return Int(run)
+            }
             guard let run = answer["run"]?.integer, let id = answer["id"]?.integer,
                 let handle = state.sockets.first(where: { $0.value.id == Int(id) })?.key
             else { return nil }
@@ -214,7 +219,8 @@ extension VendorServices {
         }
     }
 
-    private func take(_ answer: JSONValue, _ handle: vc_handle, _ state: inout State) {
+    func take(_ answer: JSONValue, _ handle: vc_handle, _ state: inout State) {
+        if !state.routes.isEmpty { takeServedCalls(&state) }
         let nowNs = clock.nowNs + state.latencyNs
         for action in answer["actions"]?.array ?? [] {
             let atNs = nowNs + UInt64(clamping: action["afterMs"]?.integer ?? 0) * 1_000_000

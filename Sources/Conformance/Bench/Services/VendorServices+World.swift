@@ -4,12 +4,12 @@ import JSON
 import PluginABI
 
 extension VendorServices {
-    /// Offers "vc.http/1" and "vc.ws/1" to the plugin of this probe.
+    /// Offers "vc.http/1", "vc.ws/1" and "vc.server/1" to the plugin of this probe.
     @discardableResult
     static func attach(to world: World, line: any PeerLine = RunnerLine()) -> VendorServices {
         let services = VendorServices(clock: WorldClock(world), line: line, owners: WorldOwners(world: world))
         current = services
-        for id in [VC_SERVICE_HTTP, VC_SERVICE_WS] {
+        for id in [VC_SERVICE_HTTP, VC_SERVICE_WS, VC_SERVICE_SERVER] {
             if let table = table(id) { BenchServices.offer(id, table) }
         }
         world.whenEnded.append { services.ownerEnded($0) }

@@ -56,6 +56,8 @@ public final class VendorServices: @unchecked Sendable {
     struct State {
         var requests: [vc_handle: PendingRequest] = [:]
         var sockets: [vc_handle: PendingSocket] = [:]
+        var routes: [ServedRoute] = []
+        var exchanges: [vc_handle: ServedExchange] = [:]
         /// How things ended whose handles are stale now.
         var ended: [vc_handle: Ending] = [:]
         var latest: UInt64 = 0
@@ -89,11 +91,12 @@ public final class VendorServices: @unchecked Sendable {
         self.owners = owners
     }
 
-    /// The table of a service; nil: it has none. "vc.server/1" is not offered: nobody calls into a probe.
+    /// The table of a service; nil: it has none.
     public static func table(_ id: String) -> UnsafeRawPointer? {
         switch id {
         case VC_SERVICE_HTTP: httpTable.pointer
         case VC_SERVICE_WS: socketTable.pointer
+        case VC_SERVICE_SERVER: serverTable.pointer
         default: nil
         }
     }
@@ -151,7 +154,8 @@ public final class VendorServices: @unchecked Sendable {
     /// The object is being destroyed: whatever goes on for it stops.
     public func ownerEnded(_ owner: vc_handle) {
         let tells = locked { state -> [JSONValue] in
-            dropRequests(&state) { $0.owner == owner } + dropSockets(&state, of: owner)
+            state.routes.removeAll { $0.owner == owner }
+            return dropRequests(&state) { $0.owner == owner } + dropSockets(&state, of: owner)
         }
         for tell in tells { self.tell(tell) }
     }
