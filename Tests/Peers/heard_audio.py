@@ -9,18 +9,20 @@ silent, garbled, at another rate, of the wrong encoding or with a piece missing 
     ear.take(samples_as_they_arrive)
     ear.words()       # [Word("They", 0.31, 0.52), ...], in seconds of what was received
 
-8 kHz, 16 bit, pure Python: with three recordings a fake needs an eighth of a core for a call.
+8 kHz, 16 bit, pure Python: with three recordings a fake needs a two-hundredth of a core for a call.
 """
 
 import array
+import itertools
 import math
+import operator
 from typing import NamedTuple
 
 RATE_HZ = 8000
 FRAME = 160  # 20 ms
 FRAMES_PER_S = RATE_HZ // FRAME
-# Louder than the noise of a line: -44 dBFS.
-LOUD = 200
+# The noise of a line is below it: -44 dBFS, as `loudness` has it.
+QUIET = math.log10(1 + 200 / 50)
 # Less than this of a recording is like too many others.
 OVERLAP_MIN = 40
 # Loudness curves of the same speech, through two codings and a shift of half a frame, are at 0.95 and above; of different
@@ -68,11 +70,13 @@ class Reference:
         self.words = [Word(*word) for word in words]
         self.curve = loudness(samples) + [0.0] * TAIL
         self.frames = len(self.curve)
+        self.sums = [0.0, *itertools.accumulate(self.curve)]
+        self.powers = [0.0, *itertools.accumulate(level * level for level in self.curve)]
 
     @classmethod
     def of(cls, samples, text):
         """Words take their share of the speech by their letters; where exactly one ends is of no importance to a fake."""
-        loud = [number for number, level in enumerate(loudness(samples)) if level > math.log10(1 + LOUD / 50)]
+        loud = [number for number, level in enumerate(loudness(samples)) if level > QUIET]
         if not loud:
             raise ValueError("the recording is silent")
         tokens = text.split()
@@ -95,6 +99,8 @@ class Ear:
         self._found = []
         self._searched = 0
         self._current = None
+        # Of the curve up to each frame, and of its squares.
+        self._sums, self._powers = [0.0], [0.0]
 
     def take(self, samples):
         self._rest.extend(samples)
@@ -108,10 +114,9 @@ class Ear:
 
     def silence_s(self):
         """How long it has been quiet."""
-        quiet = math.log10(1 + LOUD / 50)
         count = 0
         for level in reversed(self.curve):
-            if level > quiet:
+            if level > QUIET:
                 break
             count += 1
         return count / FRAMES_PER_S
@@ -134,18 +139,32 @@ class Ear:
         if count == self._searched:
             return
         self._searched = count
-        taken = max((lag + reference.frames - TAIL for reference, lag in self._found), default=-10**9)
-        best, best_score = None, 0.0
-        for reference in self.references:
-            for lag in range(max(count - reference.frames - 25, taken, -reference.frames + OVERLAP_MIN), count - OVERLAP_MIN):
-                score = self._likeness(reference, lag)
-                overlap = min(count, lag + reference.frames) - max(0, lag)
-                if score >= LIKENESS_MIN and score * math.sqrt(overlap) > best_score:
-                    best, best_score = (reference, lag), score * math.sqrt(overlap)
+        for level in self.curve[len(self._sums) - 1:]:
+            self._sums.append(self._sums[-1] + level)
+            self._powers.append(self._powers[-1] + level * level)
+        # What was found goes on where it was; where nothing was and nothing is loud, nothing begins.
+        best = None
+        if self._current:
+            reference, lag = self._current
+            best = self._best([(reference, near) for near in range(lag - 2, lag + 3)])
+        if best is None and (self._current or max(self.curve[-OVERLAP_MIN:]) > QUIET):
+            taken = max((lag + reference.frames - TAIL for reference, lag in self._found), default=-10**9)
+            best = self._best([
+                (reference, lag) for reference in self.references
+                for lag in range(max(count - reference.frames - 25, taken, -reference.frames + OVERLAP_MIN), count - OVERLAP_MIN)])
         self._current = best
         if best and best[1] + best[0].frames <= count:
             self._found.append(best)
             self._current = None
+
+    def _best(self, places):
+        best, best_score = None, 0.0
+        for reference, lag in places:
+            score = self._likeness(reference, lag)
+            overlap = min(len(self.curve), lag + reference.frames) - max(0, lag)
+            if score >= LIKENESS_MIN and score * math.sqrt(overlap) > best_score:
+                best, best_score = (reference, lag), score * math.sqrt(overlap)
+        return best
 
     def _likeness(self, reference, lag):
         """Pearson's correlation of what overlaps."""
@@ -153,12 +172,12 @@ class Ear:
         n = last - first
         if n < OVERLAP_MIN:
             return 0.0
-        a, b = self.curve[first:last], reference.curve[first - lag:last - lag]
-        sum_a, sum_b = sum(a), sum(b)
-        cross = sum(map(float.__mul__, a, b)) - sum_a * sum_b / n
-        power_a = sum(map(float.__mul__, a, a)) - sum_a * sum_a / n
-        power_b = sum(map(float.__mul__, b, b)) - sum_b * sum_b / n
+        sum_a, power_a = self._sums[last] - self._sums[first], self._powers[last] - self._powers[first]
+        sum_b = reference.sums[last - lag] - reference.sums[first - lag]
+        power_b = reference.powers[last - lag] - reference.powers[first - lag]
+        power_a, power_b = power_a - sum_a * sum_a / n, power_b - sum_b * sum_b / n
         # Two silences are alike, and say nothing.
         if power_a < 0.02 * n or power_b < 0.02 * n:
             return 0.0
+        cross = sum(map(operator.mul, self.curve[first:last], reference.curve[first - lag:last - lag])) - sum_a * sum_b / n
         return cross / math.sqrt(power_a * power_b)

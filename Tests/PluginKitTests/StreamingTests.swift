@@ -184,6 +184,16 @@ struct StreamedUtterancesTests {
         #expect(texts(utterances.heard(piece("never mind what time"))) == ["partial 9 what time"])
     }
 
+    @Test("An utterance of which all was taken back is over too when the host has ended it")
+    func takenBack() {
+        var utterances = StreamedUtterances(rateHz: 8000)
+        _ = utterances.heard(piece("hm"))
+        _ = utterances.heard(HeardPiece(id: 0, text: "", start: 0, end: 8000))
+        utterances.ask(1, at: 8000, isTentative: false)
+        #expect(texts(utterances.answer(upTo: 8000)) == ["answer 1 -"])
+        #expect(texts(utterances.heard(piece("yes", id: 1, from: 9000))) == ["partial 2 yes"])
+    }
+
     @Test("Finals do not overlap, however the vendor counts")
     func overlap() {
         var utterances = StreamedUtterances(rateHz: 8000)

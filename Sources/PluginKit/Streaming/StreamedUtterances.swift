@@ -186,7 +186,14 @@ public struct StreamedUtterances: Sendable {
         for question in due {
             let transcript = self.transcript()
             outputs.append(.answer(request: question.request, transcript))
-            if !question.isTentative, let transcript { end(transcript) }
+            guard !question.isTentative else { continue }
+            if let transcript {
+                end(transcript)
+            } else if !lastPartial.isEmpty {
+                // What was said of it was taken back, yet the host has counted it, and it is over.
+                lastPartial = ""
+                utterance += 1
+            }
         }
         return outputs
     }
