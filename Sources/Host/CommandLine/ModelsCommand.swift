@@ -62,7 +62,7 @@ enum ModelsCommand: Command {
 
         var bench = ModelBench(
             prompts: prompts, runs: runs, language: language,
-            tools: arguments.has("--tools") ? BuiltInTools.descriptions : [],
+            tools: arguments.has("--tools") ? .array(BuiltInTools.all) : [],
             options: ["max_tokens": .integer(Int64(tokensMax))], log: log)
         bench.warmUpMs = warmUpS * 1_000
         let results = bench.run(candidates) { StandardError.write("asking \($0.title) ...\n") }
