@@ -62,19 +62,13 @@ enum ModelsCommand: Command {
 
         var bench = ModelBench(
             prompts: prompts, runs: runs, language: language,
-            tools: arguments.has("--tools") ? Self.tools : [],
+            tools: arguments.has("--tools") ? .array(BuiltInTools.all) : [],
             options: ["max_tokens": .integer(Int64(tokensMax))], log: log)
         bench.warmUpMs = warmUpS * 1_000
         let results = bench.run(candidates) { StandardError.write("asking \($0.title) ...\n") }
         let table = ModelTable(results, targetMs: targetMs, prompts: prompts.conversations.count, runs: runs)
         print(arguments.has("--json") ? table.json.text + "\n" : table.text, terminator: "")
         return results.allSatisfy { $0.answers > 0 && $0.failures.isEmpty } ? 0 : 1
-    }
-
-    /// Those that a conversation may have by itself, since tools of the configuration belong to profiles.
-    private static var tools: JSONValue {
-        let names = ["end_call", "transfer_call", "send_dtmf"]
-        return .array(names.compactMap { BuiltInTools.offer(of: $0, transferTarget: "") })
     }
 
     private static func number(
