@@ -31,8 +31,8 @@ mi_port = {mi}
 renew_s = {renew}
 {telephony}
 """
-
-
+# A directory of their own, from setUpModule.
+PLUGINS_NEEDED = None
 
 
 def putting_through(folder, target):
@@ -44,11 +44,10 @@ def putting_through(folder, target):
             .replace("plugin = InstantSTT", "plugin = InstantSTT\ntext = A person."))
 
 
-PLUGINS_NEEDED = pathlib.Path(tempfile.mkdtemp(prefix="opensips-plugins-"))
-
-
 def setUpModule():
-    """Only what is used, since every test loads it."""
+    """Only what is used, since every host loads it."""
+    global PLUGINS_NEEDED
+    PLUGINS_NEEDED = pathlib.Path(tempfile.mkdtemp(prefix="opensips-plugins-"))
     for name in (*(f"{plugin}.so" for plugin in NEEDED), ".shipped.json"):
         shutil.copy2(PLUGINS / name, PLUGINS_NEEDED)
 
