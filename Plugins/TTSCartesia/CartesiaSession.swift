@@ -104,12 +104,7 @@ final class CartesiaSession: TextToSpeechSession {
         case .writable: break
         case .closed(let code, let reason, let error):
             socket = nil
-            let said = reason.isEmpty ? "" : ": \(reason)"
-            perform(
-                line.closed(
-                    error ?? PluginError(
-                        .network, "Cartesia closed the connection with \(code)\(said)", isRetryable: true,
-                        vendor: "cartesia", vendorCode: String(code)), nowMs: nowMs))
+            perform(line.closed(error, code: code, reason: reason, nowMs: nowMs))
         }
     }
 

@@ -80,6 +80,13 @@ static void on_deadline(void *context, vc_handle timer) {
     if (timer != call->deadline) return;
     call->deadline = 0;
     switch (call->state) {
+        case TWILIO_TAKEN: {
+            char twiml[TW_TWIML_MAX];
+            tw_twiml_reject(twiml, true);
+            twilio_respond_to_call(call, twiml);
+            twilio_call_over(call, VC_HANGUP_NO_ANSWER, 480, "Not answered in time");
+            return;
+        }
         case TWILIO_CONNECTING:
             twilio_count(call->provider, TWILIO_STREAM_TIMEOUTS);
             end_by_rest(call);

@@ -35,6 +35,7 @@ enum {
     TWILIO_MAX_MARKS = 64,           ///< Marks that wait for their echo.
     TWILIO_MAX_BAD_MESSAGES = 50,    ///< A second of nonsense; then it is not Twilio that speaks.
     TWILIO_OPEN_DEADLINE_MS = 4000,  ///< The contract gives the host 2 s to open the session; twice that is lost.
+    TWILIO_ANSWER_MS = 8000,         ///< From `open`; the listener ends a request after 10 s, and Twilio after 15.
     TWILIO_TAIL_MS = 400,            ///< What the carrier may still have to play when the agent has hung up.
     TWILIO_GOODBYE_MS = 700,         ///< For the close of the stream, within the second that CLOSED may take.
     TWILIO_TRANSFER_MS = 10000,      ///< For the REST API to take a transfer.

@@ -25,7 +25,9 @@ static vc_status provider_create(const vc_create *request, vc_self *self, vc_err
                                          VC_SERVICE_SERVER, VC_SERVICE_WS,    VC_SERVICE_HTTP};
     for (size_t index = 0; index < sizeof needed / sizeof *needed; index++)
         if (!host->service(needed[index])) {
-            snprintf(message, sizeof message, "Twilio needs the service %s, which this host does not offer",
+            snprintf(message, sizeof message,
+                     "Twilio needs the service %s, which is not offered here; vc.server/1 is not in a worker, where "
+                     "isolation = inprocess is the mend",
                      needed[index]);
             return fail(error, VC_E_UNSUPPORTED, message);
         }
@@ -171,6 +173,7 @@ static vc_status provider_open(vc_self self, const vc_open *request, vc_session 
     session->state = call;
     session->ops = &twilio_session_ops;
     session->kind_ops = &twilio_telephony_ops;
+    if (is_inbound) twilio_call_deadline(call, TWILIO_ANSWER_MS);
     twilio_emit_plain(provider, request->session, VC_EVENT_READY, request->epoch);
     return VC_OK;
 }

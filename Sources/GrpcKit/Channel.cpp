@@ -35,6 +35,8 @@ struct Call::Rpc final : Reactor, std::enable_shared_from_this<Rpc> {
 
     // The worker's:
     Call *call = nullptr;
+    Worker *worker = nullptr; // Whose thread the jobs are done on; a job that is done has one.
+    bool is_over = false;
     std::deque<grpc::ByteBuffer> outgoing; // The first is being written.
     bool is_finishing = false, is_finished = false, is_held = true, is_reading = false, is_broken = false;
     // Written by gRPC while an operation runs, read by the worker when it is done:
@@ -74,8 +76,12 @@ struct Call::Rpc final : Reactor, std::enable_shared_from_this<Rpc> {
 
     void OnDone(const grpc::Status &status) override {
         Outcome outcome{status.error_code(), quotable(status.error_message())};
-        inbox->post([rpc = shared_from_this(), outcome = std::move(outcome)] {
-            if (rpc->call != nullptr) rpc->call->done(outcome);
+        inbox->post([rpc = shared_from_this(), outcome = std::move(outcome)]() mutable {
+            rpc->is_over = true;
+            if (rpc->call != nullptr) return rpc->call->done(outcome);
+            Worker &worker = *rpc->worker;
+            rpc.reset(); // With gRPC's memory, before anybody is told that it is given back.
+            worker.buried();
         });
         self.reset(); // With the job, or here.
     }
@@ -138,12 +144,14 @@ std::unique_ptr<Call> Channel::call(const std::string &method, const Metadata &m
     std::unique_ptr<Call> call(new Call(worker, user, patience));
     auto rpc = std::make_shared<Call::Rpc>();
     rpc->inbox = worker.inbox;
+    rpc->worker = &worker;
     rpc->call = call.get();
     call->rpc = rpc;
     // The first call opens the queues that all others share.
     if (!parts || (!is_used && !has_descriptors())) {
         rpc->is_broken = true;
         rpc->is_held = false;
+        rpc->is_over = true;
         worker.inbox->post([rpc] {
             if (rpc->call != nullptr) rpc->call->done({8, "this process has no free file descriptors"});
         });
@@ -163,6 +171,7 @@ std::unique_ptr<Call> Channel::call(const std::string &method, const Metadata &m
 Call::~Call() {
     worker.forget(timer);
     rpc->call = nullptr;
+    if (!rpc->is_over) worker.orphaned();
     rpc->context.TryCancel();
     // Without a read under way nothing else would tell that it is over.
     rpc->release();

@@ -217,8 +217,13 @@ struct Slots {
                 session.closing();
                 session.outbox.clear();
                 session.is_closed = true;
-                const vc_event event{sizeof event, VC_EVENT_CLOSED, 0, 0, session.epoch, 0};
-                the_host->emit(session.handle, &event);
+                // Nothing of it is left in gRPC then. The session may be gone, if the host gave it up.
+                const vc_handle handle = session.handle;
+                const uint64_t epoch = session.epoch;
+                session.provider.worker.when_quiet([handle, epoch] {
+                    const vc_event event{sizeof event, VC_EVENT_CLOSED, 0, 0, epoch, 0};
+                    the_host->emit(handle, &event);
+                });
             });
             return VC_OK;
         });

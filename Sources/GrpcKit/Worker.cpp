@@ -52,6 +52,7 @@ void Worker::stop() {
 void Worker::run() {
     while (run_jobs()) wait();
     timers.clear();
+    quiet_jobs.clear();
 }
 
 /// Until nothing is left to do. False when nothing will come any more.
@@ -110,6 +111,23 @@ void Worker::forget(TimerId timer) {
     if (known == due.end()) return;
     timers.erase({known->second, timer});
     due.erase(known);
+}
+
+/// A session has a second to close. gRPC ends a cancelled call in one millisecond.
+static constexpr uint32_t QUIET_MS_MAX = 200;
+
+void Worker::buried() {
+    if (--orphans > 0) return;
+    for (; !quiet_jobs.empty(); quiet_jobs.pop_front()) quiet_jobs.front()();
+}
+
+void Worker::when_quiet(Job job) {
+    if (orphans == 0) return job();
+    if (quiet_jobs.empty())
+        after(QUIET_MS_MAX, [this] {
+            for (; !quiet_jobs.empty(); quiet_jobs.pop_front()) quiet_jobs.front()();
+        });
+    quiet_jobs.push_back(std::move(job));
 }
 
 uint64_t Worker::now_ms() {

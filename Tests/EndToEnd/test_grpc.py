@@ -194,6 +194,31 @@ class Grpc(unittest.TestCase):
         self.assertEqual((failover["from"], failover["vendorCode"]), ("llm.grpc", "UNAVAILABLE"))
         self.assertTrue(agent["heard"])
 
+    def test_every_way_to_fail_is_told_with_the_servers_own_code_and_the_next_voice_goes_on(self):
+        codes = {"exhausted": "RESOURCE_EXHAUSTED", "unavailable": "UNAVAILABLE", "deadline": "DEADLINE_EXCEEDED", "nonsense": "",
+                 "said": "SYNTHESIS_ERROR", "slow": "DEADLINE_EXCEEDED", "stall": "DEADLINE_EXCEEDED", "break": "INTERNAL"}
+        # Several calls, because a turn tries only so many providers.
+        groups = [list(codes)[at:at + 2] for at in range(0, len(codes), 2)]
+        greeting = "Merhaba, size nasıl yardımcı olabilirim?"
+        with Peer() as peer:
+            peer.say(msPerCharacter=20)
+            profiles = "".join(
+                f"[profile.number{at}]\nmatch = number{at}\nstt = stt.instant\nllm = llm.instant\ngreeting = {greeting}\n"
+                f"tts = {', '.join('tts.' + kind for kind in group)}, tts.instant\n\n" for at, group in enumerate(groups))
+            template = INSTANT.replace("[profile.default]", profiles + "[profile.default]") + "".join(
+                section("tts", kind, "TTSGrpc", peer.port, voice=kind, retries=0, first_audio_ms=300, next_audio_ms=300)
+                for kind in codes)
+            with Host(template=template, greeting=greeting) as host:
+                for at in range(len(groups)):
+                    with Baresip(seconds=8) as phone:
+                        phone.dial(host, f"number{at}")
+                        said = host.wait_for("agent", 15)
+                        phone.hang_up()
+                    host.wait_for("ended")
+                    self.assertTrue(said["heard"].endswith("olabilirim?"), said["heard"])
+                told = {event["from"][4:]: event["vendorCode"] for event in host.events if event["event"] == "failover"}
+        self.assertEqual(told, codes)
+
     def test_a_refused_token_and_a_server_that_is_not_there_stop_nothing_and_it_is_used_once_it_is(self):
         port = free_port(socket.SOCK_STREAM)
         with Peer("--token", "right") as peer:

@@ -15,6 +15,8 @@ input closes. Lines of JSON on standard input change it: `{"text": "merhaba"}` i
     nonsense                           bytes that are no message of the method
     said                               the service's own way to fail: `Error: ...`, SynthesisError, an empty final result
 
+A voice of such a name fails that way, always.
+
 It is strict: what the deployed servers would misunderstand is INVALID_ARGUMENT here. The recogniser understands only what
 is like the recording that it `--hears`: a loudness curve over time, as Tests/EndToEnd/sound.py compares it.
 """
@@ -42,6 +44,7 @@ MODEL_RATE_HZ = 22050
 CHUNK_BYTES = 882  # 20 ms of it
 STATUS = {"unavailable": grpc.StatusCode.UNAVAILABLE, "exhausted": grpc.StatusCode.RESOURCE_EXHAUSTED,
           "deadline": grpc.StatusCode.DEADLINE_EXCEEDED}
+FAULTS = [*STATUS, "slow", "stall", "break", "nonsense", "said"]
 lock = threading.Lock()
 
 
@@ -77,7 +80,7 @@ class Peer:
         self.script.update(message)
         tell("ok")
 
-    def enter(self, method, context):
+    def enter(self, method, context, kind=None):
         """Refuses who has no token, and what is to fail now; returns the fault that comes later."""
         metadata = dict(context.invocation_metadata())
         tell("called", method=method, agent=metadata.get("user-agent", ""))
@@ -92,7 +95,7 @@ class Peer:
         threading.Thread(target=watch, daemon=True).start()
         if self.token and metadata.get("authorization") != "Bearer " + self.token:
             self.abort(context, grpc.StatusCode.UNAUTHENTICATED, "no or wrong token")
-        fault = self.faults.get(method, {})
+        fault = {"kind": kind, "times": 1} if kind in FAULTS else self.faults.get(method, {})
         if not fault or fault["times"] <= 0:
             return {}
         fault["times"] -= 1
@@ -204,7 +207,7 @@ class Voice:
 
     def synthesize_text(self, request, context):
         peer, tts = self.peer, self.tts
-        fault = peer.enter("SynthesizeText", context)
+        fault = peer.enter("SynthesizeText", context, request.voice)
         tell("spoke", text=request.text, voice=request.voice, rate=request.sample_rate)
         if fault.get("kind") == "said" or not request.text.strip():
             code = "SYNTHESIS_ERROR" if request.text.strip() else "EMPTY_TEXT"

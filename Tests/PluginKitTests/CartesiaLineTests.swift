@@ -123,6 +123,11 @@ struct CartesiaLineTests {
         #expect(line.closed(nil, nowMs: 300_000) == [])
         #expect(line.speak("One.", clause: 1, request: 1, epoch: 1, nowMs: 300_001) == [.connect])
         #expect(line.opened(nowMs: 300_050) == [text("One.")])
+        _ = line.received(chunk(), nowMs: 300_100)
+        let away = PluginError(
+            .network, "Cartesia closed the connection with 1012: restart", isRetryable: true, vendor: "cartesia",
+            vendorCode: "1012")
+        #expect(line.closed(nil, code: 1012, reason: "restart", nowMs: 300_110) == [.fail(clause: 1, away)])
     }
 
     @Test("A context that was refused for its age is begun anew; one that was refused at once is not")

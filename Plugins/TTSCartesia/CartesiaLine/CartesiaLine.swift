@@ -93,11 +93,15 @@ public struct CartesiaLine: Sendable {
         return sendWhatIsDue(nowMs)
     }
 
-    public mutating func closed(_ error: PluginError?, nowMs: UInt64) -> [LineAction] {
+    /// - Parameter error: nil after a proper close, of which `code` and `reason` are told.
+    public mutating func closed(
+        _ error: PluginError?, code: Int = 0, reason: String = "", nowMs: UInt64
+    ) -> [LineAction] {
         phase = .closed
+        let words = "Cartesia closed the connection with \(code)" + (reason.isEmpty ? "" : ": \(reason)")
         let failure =
             error
-            ?? PluginError(.network, "Cartesia closed the connection", isRetryable: true, vendor: "cartesia")
+            ?? PluginError(.network, words, isRetryable: true, vendor: "cartesia", vendorCode: String(code))
         let asked = contexts.filter { !$0.isIdle }
         // Nobody waits for anything: five idle minutes, or a connection that was made ahead of its need.
         guard !asked.isEmpty else {

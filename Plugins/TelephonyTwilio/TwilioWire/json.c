@@ -39,6 +39,16 @@ static int hex_digit(char digit) {
 /// Behind the opening quote; leaves the cursor behind the closing one.
 static bool read_string(cursor *from, tw_text *string) {
     string->at = from->at;
+    // The next quote ends it unless there is an escape: then letter by letter.
+    const char *quote = memchr(from->at, '"', (size_t)(from->end - from->at));
+    if (!quote) return false;
+    if (!memchr(from->at, '\\', (size_t)(quote - from->at))) {
+        bool has_control = false;
+        for (const char *at = from->at; at < quote; at++) has_control |= (unsigned char)*at < ' ';
+        string->length = (size_t)(quote - from->at);
+        from->at = quote + 1;
+        return !has_control;
+    }
     while (from->at < from->end) {
         const unsigned char character = (unsigned char)*from->at++;
         if (character == '"') {

@@ -28,7 +28,9 @@ public final class CallReporter: CallObserver {
     public func note(_ entry: LedgerEntry, of call: CallIdentity) {
         if let socket, socket.isWatched { socket.publish(line(entry.json, call)) }
         // What failed, and why, the call has said itself.
-        if case .failover(_, let from, let next?, _) = entry { log(.info, "\(next.name) goes on for \(from.name)", call) }
+        if case .failover(_, let from, let next?, _) = entry {
+            log(.info, "\(next.name) goes on for \(from.name)", call)
+        }
     }
 
     public func log(_ line: CallLogLine, of call: CallIdentity) {

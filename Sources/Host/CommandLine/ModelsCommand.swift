@@ -60,11 +60,9 @@ enum ModelsCommand: Command {
         let candidates = try candidates(arguments, sources.configuration, review)
         running.secrets.replace(try secrets(of: candidates, sources.configuration))
 
-        let tools = ["end_call", "transfer_call", "send_dtmf"].compactMap {
-            BuiltInTools.offer(of: $0, transferTarget: "")
-        }
         var bench = ModelBench(
-            prompts: prompts, runs: runs, language: language, tools: arguments.has("--tools") ? .array(tools) : [],
+            prompts: prompts, runs: runs, language: language,
+            tools: arguments.has("--tools") ? .array(BuiltInTools.all) : [],
             options: ["max_tokens": .integer(Int64(tokensMax))], log: log)
         bench.warmUpMs = warmUpS * 1_000
         let results = bench.run(candidates) { StandardError.write("asking \($0.title) ...\n") }

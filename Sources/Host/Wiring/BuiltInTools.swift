@@ -21,6 +21,11 @@ enum BuiltInTools {
         }
     }
 
+    /// All of them, as an agent without a place of its own to transfer to is offered them.
+    static var all: [JSONValue] {
+        ["end_call", "transfer_call", "send_dtmf"].compactMap { offer(of: $0, transferTarget: "") }
+    }
+
     static func result(of call: ToolCall, transferTarget: String) -> ToolResult {
         let arguments = (try? JSONValue(parsing: call.arguments)) ?? [:]
         switch call.name {

@@ -5,8 +5,8 @@
 // are played, by looking ahead in the playout, whose own position goes on by the clock. A pause then is: tell the
 // transport to clear, and forget that anything was handed over. A resume hands it over again, from the exact sample.
 //
-// Neither the beginning of a voice nor a clear waits for the call's place in the 20 ms: the transport has no clock of ours
-// to keep, and a caller would wait for both.
+// Neither the beginning of a voice nor a clear waits for the call's place in the 20 ms: the transport has no clock of
+// ours to keep, and a caller would wait for both.
 
 extension StreamSlot {
     static let aheadMs = 200

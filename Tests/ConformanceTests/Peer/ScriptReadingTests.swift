@@ -8,7 +8,7 @@ struct ScriptReadingTests {
     @Test("What is wrong is told with the file, the place, and what is expected", arguments: [
         ("[]", "vendor.json: expected an object, found array"),
         ("{\"http\": 1}", "vendor.json: http: expected an array, found integer 1"),
-        ("{\"htpp\": []}", "vendor.json: htpp: is not known here; known are config, errors, http, secrets, session, udp, ws, and x-..."),
+        ("{\"htpp\": []}", "vendor.json: htpp: is not known here; known are config, errors, http, secrets, server, session, udp, ws, and x-..."),
         ("{\"http\": [{}]}", "vendor.json: http[0].answer: is missing; expected {\"json\": ...}, say"),
         (#"{"http": [{"answer": {"aftermS": 1}}]}"#,
             "vendor.json: http[0].answer.aftermS: is not known here; known are afterMs, audio, base64, chunkBytes, everyMs, headers, json, "

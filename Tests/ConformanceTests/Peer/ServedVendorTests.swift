@@ -34,26 +34,31 @@ struct ServedVendorTests {
     @Test("Sends a signed form, opens the WebSocket that the answer names, and waits until it is closed")
     func incoming() throws {
         var peer = VendorPeer(try VendorScript(Self.script))
-        let begun = try #require(peer.begin("incoming"))
-        #expect(begun.connection == 0 && begun.actions.isEmpty)
-        let request = try #require(calls(&peer).first)
+        let begun = peer.begin("incoming")
+        #expect(begun?.connection == 0 && begun?.actions.isEmpty == true)
+        let first = calls(&peer).first
+        let request = try #require(first)
         #expect(request.afterMs == 20 && !request.isUpgrade && request.request.url == "/voice?x=1")
         #expect(request.request.text == "Call=c\(String(repeating: "0", count: 23))1&To=%2B1%202")
         // The vector that is in every description of HMAC-SHA256, in Base64.
         #expect(request.request.header("X-Sign") == "97yD9DBThCSxMpjmqm+xQ+9NWaFJRhdZl0edvC0aPNg=")
 
         peer.answered(run: 1, status: 200, body: "<x path=/a/b/>")
-        let upgrade = try #require(calls(&peer).first)
-        #expect(upgrade.isUpgrade && upgrade.afterMs == 50 && upgrade.request.url == "/a/b/" && upgrade.request.method == "GET")
+        let second = calls(&peer).first
+        let upgrade = try #require(second)
+        #expect(upgrade.isUpgrade && upgrade.afterMs == 50)
+        #expect(upgrade.request.url == "/a/b/" && upgrade.request.method == "GET")
         let opened = peer.upgraded(run: 1, id: 7, path: "/a/b/", atNs: 0)
         #expect(opened.map(\.afterMs) == [0, 20])
         #expect(opened[1].kind == .message(Array(#"{"event":"start"}"#.utf8), isBinary: false))
         let pong = peer.message(Array(#"{"event":"ping","n":"3"}"#.utf8), isBinary: false, id: 7, atNs: 0)
         #expect(pong.first?.kind == .message(Array(#"{"pong":"3"}"#.utf8), isBinary: false))
         _ = peer.message(Array(#"{"event":"stop"}"#.utf8), isBinary: false, id: 7, atNs: 0)
-        #expect(state(&peer, 1)["state"] == "running")
+        var now = state(&peer, 1)
+        #expect(now["state"] == "running")
         _ = peer.close(code: 1000, reason: "", id: 7, atNs: 0)
-        #expect(state(&peer, 1)["state"] == "passed")
+        now = state(&peer, 1)
+        #expect(now["state"] == "passed")
     }
 
     @Test("An answer that was not awaited fails the dialogue, and says what it was")
@@ -61,22 +66,27 @@ struct ServedVendorTests {
         var peer = VendorPeer(try VendorScript(Self.script))
         _ = peer.begin("incoming")
         peer.answered(run: 1, status: 403, body: "no")
-        #expect(state(&peer, 1)["state"] == "failed")
-        #expect(state(&peer, 1)["problem"]?.string?.contains("200 was awaited") == true)
-        #expect(state(&peer, 1)["problem"]?.string?.contains("403: no") == true)
+        let now = state(&peer, 1)
+        #expect(now["state"] == "failed")
+        #expect(now["problem"]?.string?.contains("200 was awaited") == true)
+        #expect(now["problem"]?.string?.contains("403: no") == true)
     }
 
     @Test("Waits until the plugin asks, and remembers what it asked for")
     func outgoing() throws {
         var peer = VendorPeer(try VendorScript(Self.script))
         _ = peer.begin("outgoing")
-        #expect(calls(&peer).isEmpty)
+        var sent = calls(&peer)
+        #expect(sent.isEmpty)
         let headers = [("Content-Type", "application/x-www-form-urlencoded")]
         _ = peer.request(VendorRequest("POST", "https://v/calls", headers: headers, body: Array("From=1".utf8)), id: 1, atNs: 0)
-        #expect(calls(&peer).isEmpty)
+        sent = calls(&peer)
+        #expect(sent.isEmpty)
         _ = peer.request(VendorRequest("POST", "https://v/calls", headers: headers, body: Array("To=%2B49".utf8)), id: 2, atNs: 0)
-        #expect(calls(&peer).map(\.request.text) == ["+49"])
-        #expect(state(&peer, 1)["state"] == "passed")
+        sent = calls(&peer)
+        #expect(sent.map(\.request.text) == ["+49"])
+        let now = state(&peer, 1)
+        #expect(now["state"] == "passed")
     }
 
     @Test(

@@ -66,6 +66,12 @@ public:
     TimerId after(uint32_t ms, Job job);
     void forget(TimerId timer);
 
+    /// Only there: RPCs that were cancelled and whose end gRPC has not told yet.
+    void orphaned() { orphans++; }
+    void buried();
+    /// Calls `job` when there is none of those, at once or in a millisecond; or without that in `QUIET_MS_MAX`.
+    void when_quiet(Job job);
+
     /// Milliseconds of the monotonic clock.
     static uint64_t now_ms();
 
@@ -79,6 +85,8 @@ private:
     std::map<std::pair<uint64_t, TimerId>, Job> timers; // By when they are due.
     std::map<TimerId, uint64_t> due;
     TimerId last_timer = 0;
+    int orphans = 0;
+    std::deque<Job> quiet_jobs;
 };
 
 } // namespace grpckit
