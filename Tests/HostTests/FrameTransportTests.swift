@@ -63,15 +63,9 @@ struct FrameTransportTests {
         _ = audio.withUnsafeBufferPointer { stream.write($0, epoch: 1) }
     }
 
-<<<<<<< HEAD
     /// What the carrier hears of `write`.
     private func words(_ count: Int) -> [Carrier.Word] {
         (0..<count).map { number in Carrier.Word.frame(first: Int16(number + 1), position: UInt64(number) * 160) }
-=======
-    /// The first so many frames of it, as a carrier hears them.
-    private func written(_ count: Int) -> [Carrier.Word] {
-        (0..<count).map { index in .frame(first: Int16(index + 1), position: UInt64(index) * 160) }
->>>>>>> models
     }
 
     @Test("Gets every frame once and in order")
@@ -79,11 +73,7 @@ struct FrameTransportTests {
         try running { stream, carrier, transport in
             write(stream, frames: 12)
             #expect(pump(transport) { carrier.frames.count >= 12 })
-<<<<<<< HEAD
             #expect(Array(carrier.frames.prefix(12)) == words(12))
-=======
-            #expect(Array(carrier.frames.prefix(12)) == written(12))
->>>>>>> models
         }
     }
 
@@ -97,11 +87,7 @@ struct FrameTransportTests {
             #expect(stream.playedPosition.samples < 40 * 160)
             carrier.takes.store(true, ordering: .relaxed)
             #expect(pump(transport) { carrier.frames.count >= 40 })
-<<<<<<< HEAD
             #expect(Array(carrier.frames.prefix(40)) == words(40))
-=======
-            #expect(Array(carrier.frames.prefix(40)) == written(40))
->>>>>>> models
         }
     }
 
