@@ -94,14 +94,8 @@ class Baresip:
 
     def __init__(self, microphone=(), seconds=30, codec="g711"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="baresip-"))
-        self.sip = free_port()
-        self.control = free_port(socket.SOCK_STREAM)
-        rtp = free_port() & ~1
-        codecs, rate, channels = self.CODECS[codec]
-        (self.folder / "config").write_text(CONFIGURATION.format(
-            folder=self.folder, sip=self.sip, control=self.control, rtp=rtp, rate=rate, channels=channels, rtp_end=min(rtp + 20, 65534)))
-        (self.folder / "accounts").write_text(
-            f"<sip:tester@127.0.0.1:{self.sip};transport=udp>;regint=0;audio_codecs={codecs}\n")
+        self.codec = codec
+        _, rate, channels = self.CODECS[codec]
         (self.folder / "contacts").write_text("")
         sound.write(self.folder / "microphone.wav", sound.joined(microphone, sound.silence(seconds)))
         if rate != 8000:
@@ -115,22 +109,40 @@ class Baresip:
         self._watching = True
 
     def __enter__(self):
-        # Its keys come through a pipe: it does not read from a file or from /dev/null.
-        self.process = subprocess.Popen(["baresip", "-f", self.folder], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 5
-        while True:
-            with contextlib.suppress(OSError):
-                self._link = socket.create_connection(("127.0.0.1", self.control), timeout=1)
+        # A port that was free a moment ago may be somebody's when baresip comes to it.
+        for _ in range(3):
+            self._choose_ports()
+            if self._start():
                 break
-            if time.monotonic() > deadline:
-                self.process.kill()
-                raise AssertionError("baresip did not start")
-            time.sleep(0.05)
+        else:
+            raise AssertionError("baresip did not start")
         self._link.settimeout(None)
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._watch_growth, daemon=True).start()
         return self
+
+    def _choose_ports(self):
+        codecs, rate, channels = self.CODECS[self.codec]
+        self.sip, self.control, rtp = free_port(), free_port(socket.SOCK_STREAM), free_port() & ~1
+        (self.folder / "config").write_text(CONFIGURATION.format(
+            folder=self.folder, sip=self.sip, control=self.control, rtp=rtp, rate=rate, channels=channels, rtp_end=min(rtp + 20, 65534)))
+        (self.folder / "accounts").write_text(
+            f"<sip:tester@127.0.0.1:{self.sip};transport=udp>;regint=0;audio_codecs={codecs}\n")
+
+    def _start(self):
+        # Its keys come through a pipe: it does not read from a file or from /dev/null.
+        self.process = subprocess.Popen(["baresip", "-f", self.folder], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                self._link = socket.create_connection(("127.0.0.1", self.control), timeout=1)
+                return True
+            time.sleep(0.05)
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        return False
 
     def __exit__(self, *failure):
         self._watching = False

@@ -3,7 +3,7 @@
 Five recognisers, five models and five voices make 25 rows in which every pair meets once (an orthogonal array over the field of
 five); the three ways into the host go round. In each row the call is answered, the greeting and an answer are heard, and the caller
 interrupts. A fake recogniser understands only audio that is like what the caller said; Whisper, llama.cpp and Piper are the real
-ones. Nova's rows are Turkish. Afterwards a voice, a model and a recogniser are killed in mid-turn, and the table is printed.
+ones. Nova's rows are Turkish. The table is printed; afterwards a voice is killed in mid-turn.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class TwilioCaller:
         self.hang_up = self.call.hang_up
 
     def heard(self):
-        return test_grpc.sound.array.array("h", map(LINEAR.__getitem__, self.call.stream.heard))
+        return sound.array.array("h", map(LINEAR.__getitem__, self.call.stream.heard))
 
 
 class OpenSIPSCaller:
@@ -138,8 +138,8 @@ class Combinations(unittest.TestCase):
 
         address = f"127.0.0.1:{cls.grpc.port}"
         sections = (
-            section("stt", "flux", "STTDeepgram", url=cls.flux.url, api_key="${{secret:DEEPGRAM_API_KEY}}")
-            + section("stt", "nova", "STTDeepgram", url=cls.nova.url, api_key="${{secret:DEEPGRAM_API_KEY}}")
+            section("stt", "flux", "STTDeepgram", url=cls.flux.url, api_key="${secret:DEEPGRAM_API_KEY}")
+            + section("stt", "nova", "STTDeepgram", url=cls.nova.url, api_key="${secret:DEEPGRAM_API_KEY}")
             + section("stt", "vosk", "STTVosk", url=cls.vosk.url)
             + section("stt", "grpcear", "STTGrpc", address=address)
             + section("stt", "whisper", "STTFasterWhisper", url=cls.local.url("whisper") + "/v1/audio/transcriptions")
@@ -197,7 +197,8 @@ class Combinations(unittest.TestCase):
         # What the real model says may be too short to be interrupted.
         if model != "llamacpp" and not self.of(row, "bargeIn"):
             wrong.append("no barge-in")
-        stages = next((event["stagesMs"] for event in self.of(row, "turn") if event["turn"] == 1), {})
+        at = {event["stage"]: event["atNs"] for event in reversed(self.of(row, "stage")) if event["turn"] == 1}
+        stages = {name: round((when - at["endOfSpeech"]) / 1e6) for name, when in at.items()} if "endOfSpeech" in at else {}
         line = (f"{row + 1:3}  {telephony:9}{recogniser:9}{model:10}{voice:11}{'tr' if recogniser == 'nova' else 'en'}  "
                 + "".join(f"{stages.get(name, '-'):>8}" for name in ("endOfTurn", "firstToken", "firstAudio", "firstPacket"))
                 + f"  {'barge-in' if self.of(row, 'bargeIn') else '-':9}")
@@ -243,7 +244,7 @@ class Combinations(unittest.TestCase):
         self.assertEqual(sum(event["failovers"] for event in ended()), 0)
 
     def test_3_a_provider_that_is_killed_in_mid_turn_costs_no_call(self):
-        """Row 3: Vosk, Ollama, Cartesia over OpenSIPS. One after the other dies while it works, and the next goes on."""
+        """Cartesia dies while it speaks, and the next voice goes on."""
         row = next(row for row, names in enumerate(ROWS) if names[3] == "cartesia" and names[2] == "ollama")
         caller = CALLERS[ROWS[row][0]](self, row)
         wait_until(lambda: any(stage["stage"] == "firstAudio" for stage in self.of(row, "stage") if stage["turn"] == 1), 20,
@@ -253,7 +254,8 @@ class Combinations(unittest.TestCase):
         wait_until(lambda: len(self.of(row, "agent")) >= 2, 20, "the agent did not end its turn")
         caller.hang_up()
         wait_until(lambda: self.of(row, "ended"), 10, "the call did not end")
-        failover = self.of(row, "failover")[0]
+        # The vendor is asked once more, and then the next.
+        failover = self.of(row, "failover")[-1]
         self.assertEqual((failover["from"], failover["to"]), ("tts.cartesia", "tts.instant"))
         self.assertTrue(re.search(r"\w", self.of(row, "agent")[-1]["heard"]))
         self.assertEqual(self.of(row, "ended")[0]["end"], "farEnd.caller")

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import JSON
 import PluginABI
@@ -90,9 +91,11 @@ struct OwnScenarioTests {
 
     @Test("The scripts of every shipped plugin can be read, and those beside a library are found")
     func shipped() throws {
-        for (name, scenarios) in [("STTFasterWhisper", 2), ("LLMOpenAI", 2), ("TTSPiper", 2), ("TelephonySIP", 4)] {
-            let script = try VendorScript.load(directory: "Plugins/\(name)/conform")
-            #expect(script.scenarios.count == scenarios)
+        for name in ["STTFasterWhisper", "LLMOpenAI", "TTSPiper", "TelephonySIP", "TelephonyTwilio"] {
+            let folder = "Plugins/\(name)/conform"
+            let script = try VendorScript.load(directory: folder)
+            let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".json") }
+            #expect(script.scenarios.count == files.count - 1, "all but vendor.json are scenarios of \(name)")
         }
         let folder = "/tmp/vendor-scripts-\(getpid())"
         mkdir(folder, 0o700)
@@ -124,7 +127,8 @@ struct OwnScenarioTests {
         var peer = try #require(scripts.peer(of: job, for: subject))
         #expect(peer.answer(#"{"ask":"seen"}"#) == #"{"seen":[]}"#)
         #expect(scripts.peer(of: job, for: subject) == nil)
-        #expect(scripts.ownRules(of: subject, provider: "").map(\.id) == ["VC-OWN-form-of-openai", "VC-OWN-one-request-for-two-questions"])
+        let own = Set(scripts.ownRules(of: subject, provider: "").map(\.id))
+        #expect(own.isSuperset(of: ["VC-OWN-form-of-openai", "VC-OWN-one-request-for-two-questions"]))
         #expect(OwnScenario.rule("VC-OWN-none", scripts: job.scripts, provider: "") == nil)
         #expect(OwnScenario.rule("VC-OWN-form-of-openai", scripts: job.scripts, provider: "")?.level == .basic)
     }
