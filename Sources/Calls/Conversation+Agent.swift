@@ -92,7 +92,10 @@ extension Conversation {
         turn.voice = voices.current
         agent = turn
         note(ledger.begin(turn: turns + 1).map(LedgerEntry.turn))
-        ledger.change { $0.voice = turn.voice?.name ?? "" }
+        ledger.change {
+            $0.recogniser = recognisers.current?.name ?? ""
+            $0.voice = turn.voice?.name ?? ""
+        }
     }
 
     mutating func startEpoch() {

@@ -33,6 +33,7 @@ public struct TurnRecord: Sendable, Equatable {
     public var turn: Int
     /// Instants by stage; a stage that was not reached is missing.
     public var stages: [TurnStage: Instant] = [:]
+    public var recogniser = ""
     public var languageModel = ""
     public var voice = ""
     public var retries = 0

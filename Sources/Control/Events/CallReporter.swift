@@ -95,7 +95,7 @@ extension TurnRecord {
             if let at = sinceEndOfSpeechMs(stage) { stagesMs["\(stage)"] = number(at) }
         }
         return [
-            "turn": number(turn), "stagesMs": .object(stagesMs), "languageModel": .string(languageModel),
+            "turn": number(turn), "stagesMs": .object(stagesMs), "recogniser": .string(recogniser), "languageModel": .string(languageModel),
             "voice": .string(voice), "retries": number(retries), "speculative": .bool(speculative),
             "wastedRequests": number(wastedRequests), "interrupted": .bool(interrupted), "clips": number(clips),
         ]

@@ -26,6 +26,7 @@ final class CallDesk: Sendable {
     let pump: FramePump
     let detection: DetectionDesk
     let sessions: ProviderSessions
+    private let health: ProviderHealth
     let tools: any CallTools
     let clips: any ClipLibrary
     /// A stream for a call whose audio the plugin carries; nil when the engine has no room.
@@ -43,14 +44,15 @@ final class CallDesk: Sendable {
     private let run: String
 
     init(
-        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, tools: any CallTools,
-        clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile],
+        loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, health: ProviderHealth,
+        tools: any CallTools, clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile],
         configuration: Configuration, events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
         self.detection = detection
         self.sessions = sessions
+        self.health = health
         self.tools = tools
         self.clips = clips
         self.openFrames = openFrames
@@ -145,7 +147,7 @@ final class CallDesk: Sendable {
     // MARK: For a call
 
     func reporter(for call: LiveCall) -> any CallObserver {
-        CallReporter(
+        let reporter = CallReporter(
             protocolCall: call.incoming.protocolCall, socket: events,
             log: { [logger] level, message, identity in
                 logger.write(Logger.Level(level), message, of: LogSubject(call: identity.id))
@@ -157,6 +159,7 @@ final class CallDesk: Sendable {
                         + "\(record.failovers) failovers",
                     of: LogSubject(call: identity.id))
             })
+        return HealthObserver(health, next: reporter)
     }
 
     func log(_ level: CallLogLine.Level, _ message: String, _ call: CallIdentity) {

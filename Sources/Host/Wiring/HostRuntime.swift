@@ -90,10 +90,13 @@ final class HostRuntime: Sendable {
         let profiles = configuration.sections(of: "profile").map { CallProfile($0, in: configuration) }
         let byName = Dictionary(profiles.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let tools = ToolDesk(profiles, configuration)
+        let health = ProviderHealth { logger.warning($0) }
         let sessions = ProviderSessions(
             chains: { call in
-                byName[call.profile]?.chains.available(in: house.running)
-                    ?? ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
+                guard let chains = byName[call.profile]?.chains.available(in: house.running) else {
+                    return ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
+                }
+                return health.order(chains, for: call.id, at: .now)
             },
             instance: { house.running[$0] },
             settings: { _, call in
@@ -114,7 +117,7 @@ final class HostRuntime: Sendable {
         self.events = events
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
-            tools: tools, clips: clips, openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
+            health: health, tools: tools, clips: clips, openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
             profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
