@@ -96,7 +96,7 @@ final class HostRuntime: Sendable {
                 guard let chains = byName[call.profile]?.chains.available(in: house.running) else {
                     return ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
                 }
-                return health.order(chains, for: call.id, at: .now)
+                return health.order(chains, for: call.id, at: CallLoop.monotonicClock())
             },
             instance: { house.running[$0] },
             settings: { _, call in

@@ -66,7 +66,7 @@ final class HealthObserver: CallObserver {
     }
 
     func note(_ entry: LedgerEntry, of call: CallIdentity) {
-        health.note(entry, of: call.id, at: .now)
+        health.note(entry, of: call.id, at: CallLoop.monotonicClock())
         next.note(entry, of: call)
     }
 
