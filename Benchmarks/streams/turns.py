@@ -93,6 +93,8 @@ def interruptions(whom):
     return from_sound, [], window
 
 
+# What counts as silence without an end.
+NEVER_MS = 5000.0
 TWO_VOICES = "\n[tts.mortal]\nplugin = InstantTTS\nisolation = worker\n"
 
 
@@ -101,6 +103,11 @@ def workers(host):
     lines = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
     table = {int(pid): (int(parent), name) for pid, parent, name in (line.split(None, 2) for line in lines)}
     return [pid for pid, (parent, name) in table.items() if name == "vchost-worker" and host in (parent, table.get(parent, (0, ""))[0])]
+
+
+def verdicts(spoken_to):
+    """Of calls about which nothing more is known: never silent, or silent and never spoken to again."""
+    return [0.0 if since is None else NEVER_MS for since in spoken_to.values()]
 
 
 def deaths():
@@ -120,25 +127,29 @@ def deaths():
         lost = streams.ask("hangup")["ended_by_the_host"]
         time.sleep(0.5)
         events = streams.events()
-    silences, audible, quiet, last = [], {}, {}, {}
+    silences, audible, spoken_to, last = [], {}, {}, {}
     waiting = list(killed)
     for call, kind, when in events:
         while waiting and when > waiting[0]:
+            silences += verdicts(spoken_to)
             # Who was speaking then; what the carrier holds is still played, so silence comes later or not at all.
             died = waiting.pop(0)
-            quiet = dict.fromkeys((one for one, is_audible in audible.items() if is_audible), None)
-            silences += [0.0] * len(quiet)
+            spoken_to = dict.fromkeys(one for one, is_audible in audible.items() if is_audible)
         if kind in "LQ":
             audible[call] = kind == "L"
-        if call in quiet and when - died < 5e9:
-            if kind == "Q" and last.get(call) != "C":
-                quiet[call] = when
-            elif kind == "L" and quiet[call]:
-                silences[silences.index(0.0)] = (when - quiet.pop(call)) / 1e6
+        if call in spoken_to:
+            since = spoken_to[call]
+            if kind == "Q" and last.get(call) != "C" and when - died < NEVER_MS * 1e6:
+                spoken_to[call] = when
+            elif kind in "LSC" and since:
+                # Speech again, or the caller has lost patience.
+                silences.append((when - spoken_to.pop(call)) / 1e6)
             elif kind in "SC":
-                # The caller took the floor: this silence is hers.
-                quiet.pop(call)
+                # She took the floor while she was still being spoken to.
+                spoken_to.pop(call)
+                silences.append(0.0)
         last[call] = kind
+    silences += verdicts(spoken_to)
     return silences, lost, len(killed)
 
 

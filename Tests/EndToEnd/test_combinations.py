@@ -197,8 +197,10 @@ class Combinations(unittest.TestCase):
         # What the real model says may be too short to be interrupted.
         if model != "llamacpp" and not self.of(row, "bargeIn"):
             wrong.append("no barge-in")
-        at = {event["stage"]: event["atNs"] for event in reversed(self.of(row, "stage")) if event["turn"] == 1}
-        stages = {name: round((when - at["endOfSpeech"]) / 1e6) for name, when in at.items()} if "endOfSpeech" in at else {}
+        # The greeting's stages bear the number of the turn that follows it.
+        told = [event for event in self.of(row, "stage") if event["turn"] == 1]
+        spoken = next((event["atNs"] for event in told if event["stage"] == "endOfSpeech"), 0)
+        stages = {event["stage"]: round((event["atNs"] - spoken) / 1e6) for event in reversed(told) if event["atNs"] >= spoken > 0}
         line = (f"{row + 1:3}  {telephony:9}{recogniser:9}{model:10}{voice:11}{'tr' if recogniser == 'nova' else 'en'}  "
                 + "".join(f"{stages.get(name, '-'):>8}" for name in ("endOfTurn", "firstToken", "firstAudio", "firstPacket"))
                 + f"  {'barge-in' if self.of(row, 'bargeIn') else '-':9}")

@@ -16,7 +16,8 @@ import sound
 from host import INSTANT, ROOT, Host, free_port
 
 sys.path.insert(0, str(ROOT / "Tests/Peers"))
-from twilio_peer import FRAME, Twilio, signature, sid  # noqa: E402
+from twilio_peer import Twilio, signature, sid  # noqa: E402
+from twilio_stream import FRAME  # noqa: E402
 
 ACCOUNT = "AC" + "0123456789abcdef" * 2
 PUBLIC = "https://bot.example.com"

@@ -90,7 +90,7 @@ let loadRules: [Rule] = [
         because: "A host that is full must go on with the calls that it has.",
         passing: "let Ok(file) = File::open(path) else { return VC_E_INTERNAL };",
         failing: "File::open(path).unwrap()        // a panic, and the end of the process",
-        needs: ["VC-LIFE-02", "VC-LIFE-16", "VC-LIFE-31", "VC-MEM-06"],
+        needs: ["VC-LIFE-02", "VC-LIFE-16", "VC-LIFE-31", "VC-ENT-05", "VC-MEM-06"],
         check: .probe { bench in
             try bench.enter()
             _ = bench.speech(rateHz: 8_000, ms: 20)
