@@ -38,6 +38,7 @@ public enum CallAction: Sendable, Equatable {
     case hangUp(HangUpReason)
 
     // What is left behind.
+    case outcome(Provider, ProviderOutcome)
     case note(LedgerEntry)
     case log(CallLogLine)
     /// The call is over. Always the last action of a call, and given exactly once.

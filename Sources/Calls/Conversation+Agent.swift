@@ -80,6 +80,8 @@ extension Conversation {
         if let pendingChains {
             chains = pendingChains
             self.pendingChains = nil
+            models.probe(chains.probing)
+            voices.probe(chains.probing)
         }
         models.beginTurn(names: chains.languageModel, at: now)
         voices.beginTurn(names: chains.textToSpeech, at: now)
@@ -161,8 +163,10 @@ extension Conversation {
     private mutating func finished(_ finish: LanguageModelEvent.Finish, _ turn: AgentTurn, at now: Instant) {
         switch finish {
         case .declined where !turn.hasToken:
+            outcome(turn.languageModel, .answered)
             modelDeclined(at: now)
         case .toolCalls where turn.hasCalled:
+            outcome(turn.languageModel, .answered)
             // It goes on under the same ticket when the results are there; they may have been there first.
             agent?.hasCalled = false
             let hasResults = turn.openTools.isEmpty && turn.heldTools.isEmpty
@@ -175,6 +179,7 @@ extension Conversation {
                 return modelFailed(
                     ProviderFailure(code: .misbehaved, retryable: true, message: "an answer without a word"), at: now)
             }
+            outcome(turn.languageModel, .answered)
             modelDone(at: now)
         }
     }
@@ -249,6 +254,7 @@ extension Conversation {
                 return voiceFailed(
                     ProviderFailure(code: .misbehaved, retryable: true, message: "a clause without audio"), at: now)
             }
+            if isVoice { outcome(turn.voice, .answered) }
             agent?.heard.done(ticket.request)
             agent?.speaking.removeAll { $0.request == ticket.request }
             agent?.clips.remove(ticket.request)

@@ -97,7 +97,9 @@ public struct Conversation: Sendable {
     public mutating func begin(at now: Instant) -> [CallAction] {
         for failover in [recognisers, models, voices, turnDetectors] {
             // A standby that is open already saves the time of opening it when it is needed.
-            for (index, name) in failover.names.prefix(1 + policy.failover.warmStandbys).enumerated() {
+            let ready = failover.names.count { !chains.resting.contains($0) }
+            let opened = max(1, min(ready, 1 + policy.failover.warmStandbys))
+            for (index, name) in failover.names.prefix(opened).enumerated() {
                 open(Provider(kind: failover.kind, index: index, name: name))
             }
         }
@@ -119,12 +121,14 @@ public struct Conversation: Sendable {
         case .voice(let event): voice(event, at: now)
         case .transcript(let transcript):
             recognisers.succeeded()
+            outcome(recognisers.current, .answered)
             self.transcript(transcript, at: now)
         case .finalized(let request):
             // No proof of health: a session that has heard nothing yet answers too, and one whose server is gone may.
             if request == recogniserRequest { heard(endpointing.finalized(at: now), at: now) }
         case .recogniserTurn(let event): heard(endpointing.turn(event, at: now), at: now)
         case .turnProbability(let probability, _):
+            outcome(turnDetectors.current, .answered)
             heard(endpointing.turnProbability(probability, at: now), at: now)
 
         case .languageModel(let ticket, let event): model(event, ticket, at: now)
@@ -164,6 +168,10 @@ public struct Conversation: Sendable {
 
     mutating func note(_ entry: LedgerEntry?) {
         if let entry { actions.append(.note(entry)) }
+    }
+
+    mutating func outcome(_ provider: Provider?, _ outcome: ProviderOutcome) {
+        if let provider { actions.append(.outcome(provider, outcome)) }
     }
 
     mutating func log(_ level: CallLogLine.Level, _ message: String) {

@@ -98,6 +98,8 @@ final class Call: @unchecked Sendable {
             lateEvents += 1
             return
         }
+        // The greeting is a turn too, and the telephone may have rung for long.
+        if case .answered = event { lookAtChains(at: now, timers: &timers) }
         // What was heard must be known before anything is decided.
         lookAtPlayout(at: now, timers: &timers)
         if case .speech(let ticket, .done) = event { speechOf[ticket.request] = nil }
@@ -234,6 +236,8 @@ final class Call: @unchecked Sendable {
         case .beginSpeech(let position):
             hear()
             callerSound.begin(at: position, recogniser)
+            // A recogniser that finds the ends of turns itself is never asked to finalize.
+            lookAtChains(at: now, timers: &timers)
         case .endSpeech: callerSound.end()
         case .finalize(let provider, let request, let tentative):
             hear()
@@ -258,6 +262,7 @@ final class Call: @unchecked Sendable {
         case .transfer(let target): edges.telephony.transfer(to: target)
         case .sendDTMF(let digits): edges.telephony.sendDTMF(digits)
         case .hangUp(let reason): edges.telephony.hangUp(reason)
+        case .outcome(let provider, let outcome): edges.observer.outcome(outcome, of: provider, in: identity)
         case .note(let entry): edges.observer.note(entry, of: identity)
         case .log(let line): edges.observer.log(line, of: identity)
         case .finish(let record): finish(record, timers: &timers)

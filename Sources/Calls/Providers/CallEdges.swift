@@ -9,12 +9,15 @@ public struct CallIdentity: Hashable, Sendable {
     public var profile: String
     public var caller: String
     public var callee: String
+    /// The id that the protocol gave it, by which the far end finds it in what we tell: the Call-ID of SIP.
+    public var protocolCall: String
 
-    public init(id: String, profile: String, caller: String, callee: String) {
+    public init(id: String, profile: String, caller: String, callee: String, protocolCall: String = "") {
         self.id = id
         self.profile = profile
         self.caller = caller
         self.callee = callee
+        self.protocolCall = protocolCall
     }
 }
 
@@ -106,6 +109,12 @@ public enum Clip: String, Sendable, CaseIterable {
 public protocol CallObserver: AnyObject, Sendable {
     func note(_ entry: LedgerEntry, of call: CallIdentity)
     func log(_ line: CallLogLine, of call: CallIdentity)
+    /// Heard by whoever remembers providers beyond this call.
+    func outcome(_ outcome: ProviderOutcome, of provider: Provider, in call: CallIdentity)
     /// The last word of a call.
     func ended(_ record: CallRecord, of call: CallIdentity)
+}
+
+extension CallObserver {
+    public func outcome(_ outcome: ProviderOutcome, of provider: Provider, in call: CallIdentity) {}
 }

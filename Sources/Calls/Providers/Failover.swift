@@ -67,6 +67,11 @@ public struct Failover: Sendable, Equatable {
         attempts = 0
     }
 
+    /// This call shall ask them again, though they are left alone: all calls wait for what comes of it.
+    mutating func probe(_ names: Set<String>) {
+        for name in names { downUntil[name] = nil }
+    }
+
     mutating func failed(_ failure: ProviderFailure, at now: Instant) -> Step {
         attempts += 1
         guard attempts < CallLimits.attemptsPerTurn, let current else { return .exhausted }

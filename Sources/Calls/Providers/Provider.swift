@@ -41,6 +41,10 @@ public struct ProviderChains: Equatable, Sendable {
     public var textToSpeech: [String]
     /// Empty: the end of a turn is decided from silence and words alone.
     public var turn: [String]
+    /// Those that fail for all calls now. They stand last in their chains, and nothing is opened with them in advance.
+    public var resting: Set<String> = []
+    /// Those that this call shall find out about, for all calls: what it has against them itself is forgotten.
+    public var probing: Set<String> = []
 
     public init(speechToText: [String], languageModel: [String], textToSpeech: [String], turn: [String] = []) {
         self.speechToText = speechToText
@@ -66,6 +70,8 @@ public struct ProviderChains: Equatable, Sendable {
 public struct ProviderFailure: Error, Equatable, Sendable {
     public enum Code: UInt8, Sendable {
         case configuration, authentication, quota, network, timeout, vendor, crashed, misbehaved, `internal`
+        /// This very question was refused, and the next may not be.
+        case request
     }
 
     public var code: Code
@@ -84,4 +90,24 @@ public struct ProviderFailure: Error, Equatable, Sendable {
         self.message = message
         self.vendorCode = vendorCode
     }
+}
+
+extension ProviderFailure {
+    /// Whether it says something of the provider, and so of the next call, and not of this one question.
+    ///
+    /// A vendor that refuses, and would not take the same again, has refused what was asked: a 400, and not a 500.
+    public var isOfTheProvider: Bool {
+        switch code {
+        case .request: false
+        case .vendor: retryable || retryAfterMs > 0
+        case .configuration, .authentication, .quota, .network, .timeout, .crashed, .misbehaved, .internal: true
+        }
+    }
+}
+
+/// What came of one question to a provider. One that is withdrawn, by a barge-in or a hang-up, has none.
+public enum ProviderOutcome: Sendable, Equatable {
+    /// To its end: one that always breaks off in the middle works no better than one that is silent.
+    case answered
+    case failed(ProviderFailure)
 }

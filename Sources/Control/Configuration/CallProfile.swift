@@ -43,6 +43,7 @@ public struct CallProfile: Sendable {
         policy.bargeIn.falseAlarmMs = integer("resume_ms")
         policy.noInput.waitsMs = [integer("no_input_ms"), integer("no_input_ms")]
         policy.failover.bridgeMs = integer("bridge_ms")
+        policy.failover.recoveryMs = configuration.integer("vchost", "provider_pause_s") * 1_000
         policy.callMaxMs = integer("call_max_s") * 1_000
         policy.tools.timeoutsMs = [:]
         for name in tools {

@@ -100,6 +100,9 @@ extension SettingKey {
         SettingKey("calls_max", .integer(1...100_000), "500", "Calls at a time; more are declined with 503."),
         SettingKey("retry_after_s", .integer(0...3600), "5", "What a declined caller is told to wait."),
         SettingKey(
+            "provider_pause_s", .integer(1...3600), "30",
+            "How long a provider that fails is left alone; eight times as long at most, while it goes on failing."),
+        SettingKey(
             "worker_memory_mib", .integer(0...1_048_576), "4096",
             "Address space of each worker; 0: no limit. A plugin that wants more ends alone."),
         SettingKey(

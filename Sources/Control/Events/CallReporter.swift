@@ -12,14 +12,12 @@ public final class CallReporter: CallObserver {
     private let socket: EventSocket?
     private let log: @Sendable (CallLogLine.Level, String, CallIdentity) -> Void
     private let whenEnded: @Sendable (CallRecord, CallIdentity) -> Void
-    private let protocolCall: String
 
     public init(
-        protocolCall: String, socket: EventSocket?,
+        socket: EventSocket?,
         log: @escaping @Sendable (CallLogLine.Level, String, CallIdentity) -> Void,
         whenEnded: @escaping @Sendable (CallRecord, CallIdentity) -> Void
     ) {
-        self.protocolCall = protocolCall
         self.socket = socket
         self.log = log
         self.whenEnded = whenEnded
@@ -45,7 +43,7 @@ public final class CallReporter: CallObserver {
     private func line(_ members: [String: JSONValue], _ call: CallIdentity) -> String {
         var object = members
         object["call"] = .string(call.id)
-        object["protocolCall"] = .string(protocolCall)
+        object["protocolCall"] = .string(call.protocolCall)
         return JSONValue.object(object).text
     }
 }
@@ -95,8 +93,8 @@ extension TurnRecord {
             if let at = sinceEndOfSpeechMs(stage) { stagesMs["\(stage)"] = number(at) }
         }
         return [
-            "turn": number(turn), "stagesMs": .object(stagesMs), "recogniser": .string(recogniser), "languageModel": .string(languageModel),
-            "voice": .string(voice), "retries": number(retries), "speculative": .bool(speculative),
+            "turn": number(turn), "stagesMs": .object(stagesMs), "recogniser": .string(recogniser),
+            "languageModel": .string(languageModel), "voice": .string(voice), "retries": number(retries), "speculative": .bool(speculative),
             "wastedRequests": number(wastedRequests), "interrupted": .bool(interrupted), "clips": number(clips),
         ]
     }

@@ -45,8 +45,8 @@ final class CallDesk: Sendable {
 
     init(
         loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, health: ProviderHealth,
-        tools: any CallTools, clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?, profiles: [CallProfile],
-        configuration: Configuration, events: EventSocket?, logger: Logger
+        tools: any CallTools, clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?,
+        profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
@@ -148,7 +148,7 @@ final class CallDesk: Sendable {
 
     func reporter(for call: LiveCall) -> any CallObserver {
         let reporter = CallReporter(
-            protocolCall: call.incoming.protocolCall, socket: events,
+            socket: events,
             log: { [logger] level, message, identity in
                 logger.write(Logger.Level(level), message, of: LogSubject(call: identity.id))
             },

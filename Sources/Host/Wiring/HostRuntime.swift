@@ -90,13 +90,18 @@ final class HostRuntime: Sendable {
         let profiles = configuration.sections(of: "profile").map { CallProfile($0, in: configuration) }
         let byName = Dictionary(profiles.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let tools = ToolDesk(profiles, configuration)
-        let health = ProviderHealth { logger.warning($0) }
+        let socketPath = configuration.text("vchost", "events_socket")
+        let events = socketPath.isEmpty ? nil : try EventSocket(path: socketPath)
+        self.events = events
+        let health = ProviderHealth(
+            pauseMs: configuration.integer("vchost", "provider_pause_s") * 1_000, logger: logger, events: events,
+            metrics: services.metrics)
         let sessions = ProviderSessions(
             chains: { call in
                 guard let chains = byName[call.profile]?.chains.available(in: house.running) else {
                     return ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
                 }
-                return health.order(chains, for: call.id, at: CallLoop.monotonicClock())
+                return health.order(chains, for: call, at: CallLoop.monotonicClock())
             },
             instance: { house.running[$0] },
             settings: { _, call in
@@ -112,13 +117,10 @@ final class HostRuntime: Sendable {
         let clips = ClipFiles(
             directory: configuration.text("vchost", "clips"), languages: Set(profiles.map(\.policy.language.tag))
         ) { logger.warning($0) }
-        let socketPath = configuration.text("vchost", "events_socket")
-        let events = socketPath.isEmpty ? nil : try EventSocket(path: socketPath)
-        self.events = events
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
-            health: health, tools: tools, clips: clips, openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
-            profiles: profiles, configuration: configuration, events: events, logger: logger)
+            health: health, tools: tools, clips: clips,
+            openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) }, profiles: profiles, configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
         house.open(desk)
@@ -136,7 +138,7 @@ final class HostRuntime: Sendable {
         crashes.tell(plugins)
         let controlPath = configuration.text("vchost", "control_socket")
         let control = controlPath.isEmpty ? nil : try ControlSocket(
-            path: controlPath, handler: PluginControl(plugins: plugins, version: VCHost.version).handle)
+            path: controlPath, handler: PluginControl(plugins: plugins, health: health, version: VCHost.version).handle)
         self.control = control
         // A host that nobody can call is no host; whoever started it should hear of that, and not the callers.
         guard !telephony.running.isEmpty else {

@@ -41,7 +41,9 @@ final class LiveCall: Sendable {
         self.incoming = incoming
         self.profile = profile
         self.desk = desk
-        identity = CallIdentity(id: id, profile: profile.name, caller: incoming.from, callee: incoming.to)
+        identity = CallIdentity(
+            id: id, profile: profile.name, caller: incoming.from, callee: incoming.to,
+            protocolCall: incoming.protocolCall)
     }
 
     // MARK: The beginning

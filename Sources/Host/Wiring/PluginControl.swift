@@ -1,11 +1,13 @@
 // What can be asked of a running host about its plugins, over the control socket.
 
+import Calls
 import Control
 import JSON
 import Providers
 
 struct PluginControl: Sendable {
     let plugins: LivePlugins
+    let health: ProviderHealth
     let version: String
 
     func handle(_ request: JSONValue, _ answer: @escaping @Sendable (JSONValue) -> Void) {
@@ -14,6 +16,7 @@ struct PluginControl: Sendable {
             answer([
                 "ok": true, "version": .string(version), "directory": .string(plugins.directory),
                 "plugins": .array(plugins.rows().map(\.json)),
+                "providers": .array(health.rows(at: CallLoop.monotonicClock())),
             ])
         case "reload":
             plugins.reload { lines in answer(["ok": true, "lines": .array(lines.map { .string($0) })]) }

@@ -1,57 +1,129 @@
-// The circuit breakers of all providers, fed by what calls tell of their turns, and asked before each turn.
+// What all calls know of the providers: told by each call's observer, asked whenever a call looks at its chains, and
+// shown to the operator in the log, on the event socket, as a metric and in `vchost plugins list`.
 //
-// A call's observer hears which provider failed (`failover`) and which ones a turn ended with (`turn`), so nothing has to be
-// measured a second time.
+// It decides nothing; `CircuitBreakers` does. The lock is held for a look into a dictionary of those that have failed,
+// which is empty in a healthy house, and never while somebody is told.
 
 import Calls
+import Control
+import HostServices
+import JSON
 import Synchronization
 
 final class ProviderHealth: Sendable {
-    private let breakers = Mutex<[String: CircuitBreaker]>([:])
-    private let policy: CircuitBreaker.Policy
-    private let log: @Sendable (String) -> Void
+    private let breakers: Mutex<CircuitBreakers>
+    private let logger: Logger
+    private let events: EventSocket?
+    private let metrics: MetricsRegistry
 
-    init(policy: CircuitBreaker.Policy = .init(), log: @escaping @Sendable (String) -> Void) {
-        self.policy = policy
-        self.log = log
+    init(pauseMs: Int, logger: Logger, events: EventSocket?, metrics: MetricsRegistry) {
+        breakers = Mutex(CircuitBreakers(policy: .init(pauseMs: pauseMs)))
+        self.logger = logger
+        self.events = events
+        self.metrics = metrics
     }
 
-    /// The chains as `call` should go through them: who is left alone comes last.
-    func order(_ chains: ProviderChains, for call: String, at now: Instant) -> ProviderChains {
-        breakers.withLock { breakers in
-            func ordered(_ names: [String]) -> [String] {
-                // Alone it is asked whatever is known of it, and the probe belongs to a call that has another.
-                guard names.count > 1 else { return names }
-                let admitted = names.filter { breakers[$0]?.admits(call, at: now) ?? true }
-                return admitted + names.filter { !admitted.contains($0) }
-            }
-            return ProviderChains(
-                speechToText: ordered(chains.speechToText), languageModel: ordered(chains.languageModel),
-                textToSpeech: ordered(chains.textToSpeech), turn: ordered(chains.turn))
+    /// The chains as `call` should go through them now: who is left alone comes last.
+    func order(_ chains: ProviderChains, for call: CallIdentity, at now: Instant) -> ProviderChains {
+        let (ordered, news) = breakers.withLock { breakers in
+            (breakers.chains(chains, for: call.id, at: now), breakers.takeNews())
+        }
+        tell(news, call)
+        return ordered
+    }
+
+    func outcome(_ outcome: ProviderOutcome, of provider: String, in call: CallIdentity, at now: Instant) {
+        let news = breakers.withLock { breakers in
+            breakers.outcome(outcome, of: provider, in: call.id, at: now)
+            return breakers.takeNews()
+        }
+        tell(news, call)
+    }
+
+    func ended(_ call: CallIdentity, at now: Instant) {
+        breakers.withLock { $0.ended(call.id, at: now) }
+    }
+
+    /// A row for each provider that has failed since the host is up.
+    func rows(at now: Instant) -> [JSONValue] {
+        breakers.withLock(\.standings).map { standing in
+            var waitMs = 0
+            if case .open(let until) = standing.state { waitMs = until.milliseconds(since: now) }
+            return [
+                "provider": .string(standing.provider), "state": .string(standing.state.name),
+                "waitMs": .integer(Int64(waitMs)), "failures": .integer(Int64(standing.failures)),
+                "openings": .integer(Int64(standing.openings)), "reason": .string(standing.reason),
+            ]
         }
     }
 
-    func note(_ entry: LedgerEntry, of call: String, at now: Instant) {
-        switch entry {
-        case .failover(_, let from, _, let failure):
-            let isNewlyOpen = breakers.withLock { breakers in
-                breakers[from.name, default: CircuitBreaker(policy: policy)].failed(call, at: now)
-            }
-            if isNewlyOpen { log("\(from.name) is left alone for a while: \(failure.message)") }
-        case .turn(let turn):
-            if turn.stages[.finalText] != nil { succeeded(turn.recogniser) }
-            if turn.stages[.firstToken] != nil { succeeded(turn.languageModel) }
-            if turn.stages[.firstAudio] != nil { succeeded(turn.voice) }
-        default: break
+    // MARK: Who is told
+
+    private func tell(_ news: [CircuitBreakers.News], _ call: CallIdentity) {
+        for item in news {
+            log(item, call)
+            if case .opened(_, _, isAgain: false) = item.change { count(item.provider) }
+            if let events, events.isWatched { events.publish(item.json(call).text) }
         }
     }
 
-    private func succeeded(_ name: String) {
-        breakers.withLock { breakers in
-            // One that never failed needs no breaker.
-            guard breakers[name] != nil else { return }
-            breakers[name] = nil
+    /// An outage is a line at its beginning and one at its end; that probes fail meanwhile is no news.
+    private func log(_ item: CircuitBreakers.News, _ call: CallIdentity) {
+        let subject = LogSubject(name: item.provider, call: call.id)
+        switch item.change {
+        case .opened(let pauseMs, let reason, isAgain: false):
+            logger.warning(
+                "is left alone by all calls that have another, for \(Self.seconds(pauseMs)) at first: \(reason)",
+                of: subject)
+        case .opened(let pauseMs, let reason, isAgain: true):
+            logger.write(.debug, "is left alone for another \(Self.seconds(pauseMs)): \(reason)", of: subject)
+        case .probed: logger.write(.debug, "is asked again, by this call alone", of: subject)
+        case .closed(let afterMs): logger.info("answers again, after \(Self.seconds(afterMs))", of: subject)
         }
+    }
+
+    private static func seconds(_ ms: Int) -> String { ms % 1_000 == 0 ? "\(ms / 1_000) s" : "\(ms) ms" }
+
+    private func count(_ provider: String) {
+        do throws(MetricsRegistry.Refusal) {
+            try metrics.define(
+                .counter, "vchost_provider_openings", help: "How often a provider was left alone for its failures",
+                labels: [("provider", provider)]
+            ).increment()
+        } catch {
+            logger.warning("is not counted: \(error)", of: LogSubject(name: provider))
+        }
+    }
+}
+
+extension CircuitBreaker.State {
+    /// As the operator reads it.
+    var name: String {
+        switch self {
+        case .closed: "closed"
+        case .open: "open"
+        case .halfOpen: "halfOpen"
+        }
+    }
+}
+
+extension CircuitBreakers.News {
+    fileprivate func json(_ call: CallIdentity) -> JSONValue {
+        var members: [String: JSONValue] = [
+            "event": "providerHealth", "call": .string(call.id), "protocolCall": .string(call.protocolCall),
+            "provider": .string(provider),
+        ]
+        switch change {
+        case .opened(let pauseMs, let reason, _):
+            members["state"] = "open"
+            members["pauseMs"] = .integer(Int64(pauseMs))
+            members["reason"] = .string(reason)
+        case .probed: members["state"] = "halfOpen"
+        case .closed(let afterMs):
+            members["state"] = "closed"
+            members["afterMs"] = .integer(Int64(afterMs))
+        }
+        return .object(members)
     }
 }
 
@@ -65,12 +137,16 @@ final class HealthObserver: CallObserver {
         self.next = next
     }
 
-    func note(_ entry: LedgerEntry, of call: CallIdentity) {
-        health.note(entry, of: call.id, at: CallLoop.monotonicClock())
-        next.note(entry, of: call)
-    }
+    func note(_ entry: LedgerEntry, of call: CallIdentity) { next.note(entry, of: call) }
 
     func log(_ line: CallLogLine, of call: CallIdentity) { next.log(line, of: call) }
 
-    func ended(_ record: CallRecord, of call: CallIdentity) { next.ended(record, of: call) }
+    func outcome(_ outcome: ProviderOutcome, of provider: Provider, in call: CallIdentity) {
+        health.outcome(outcome, of: provider.name, in: call, at: CallLoop.monotonicClock())
+    }
+
+    func ended(_ record: CallRecord, of call: CallIdentity) {
+        health.ended(call, at: CallLoop.monotonicClock())
+        next.ended(record, of: call)
+    }
 }

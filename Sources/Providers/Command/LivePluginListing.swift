@@ -4,8 +4,12 @@ import JSON
 
 struct LivePluginListing {
     private let rows: [JSONValue]
+    private let providers: [JSONValue]
 
-    init(_ answer: JSONValue) { rows = answer["plugins"]?.array ?? [] }
+    init(_ answer: JSONValue) {
+        rows = answer["plugins"]?.array ?? []
+        providers = answer["providers"]?.array ?? []
+    }
 
     var hasRefused: Bool { rows.contains { ["refused", "quarantined"].contains($0["state"]?.string ?? "") } }
 
@@ -43,8 +47,23 @@ struct LivePluginListing {
             guard let last = row["lastEvent"]?.string, !last.isEmpty else { return nil }
             return "\(row["id"]?.string ?? ""): \(last)\n"
         }
+        + providers.compactMap(Self.sentence(on:))
         if !sentences.isEmpty { out += "\n" + sentences.joined() }
         return out
+    }
+
+    /// Of a provider that calls leave alone; one that failed and answers again is nobody's business.
+    private static func sentence(on provider: JSONValue) -> String? {
+        let next: String
+        switch provider["state"]?.string {
+        case "open":
+            let waitMs = provider["waitMs"]?.integer ?? 0
+            next = waitMs > 0
+                ? "left alone for another \((waitMs + 999) / 1_000) s" : "left alone until the next call asks it"
+        case "halfOpen": next = "left alone but for one call that asks it again"
+        default: return nil
+        }
+        return "\(provider["provider"]?.string ?? ""): \(next): \(provider["reason"]?.string ?? "")\n"
     }
 
     /// "0.3s", "125s".

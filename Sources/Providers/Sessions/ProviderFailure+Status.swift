@@ -28,7 +28,7 @@ extension ProviderFailure {
         case VC_E_CRASHED: .crashed
         // By range, so that a code of a later version lands where it belongs.
         case -9 ... -1: .misbehaved
-        case -19 ... -10: .internal
+        case -19 ... -10: .request
         case -29 ... -20: .vendor
         default: .internal
         }
