@@ -191,4 +191,58 @@ struct ConversationFailureTests {
         bench.pass(10_020)
         #expect(bench.actions.contains { if case .toolResult(_, ticket, "1", _) = $0 { true } else { false } })
     }
+
+    // MARK: What other calls are told
+
+    private func outcomes(_ bench: ConversationBench) -> [String] {
+        bench.actions.compactMap { action in
+            guard case .outcome(let provider, let outcome) = action else { return nil }
+            return "\(provider.name) \(outcome == .answered ? "answered" : "failed")"
+        }
+    }
+
+    @Test("A model that breaks off in the middle has failed, and the one that ends its answer has answered")
+    func toldOfModels() {
+        var bench = asked()
+        bench.model("It is noon. The shop is op", done: nil)
+        #expect(outcomes(bench) == ["s0 answered", "t0 answered"])
+        bench.send(.failed(bench.lastRequest!.provider, bench.lastRequest!.request.ticket, crashed))
+        bench.model("The shop is open.")
+        #expect(outcomes(bench).suffix(3) == ["l0 failed", "l1 answered", "t0 answered"])
+    }
+
+    @Test("A barge-in and a hang-up say nothing of a model that was about to answer")
+    func toldNothing() {
+        var bench = asked()
+        bench.model("It is noon and the shop is open until six in the evening. Then", done: nil)
+        bench.pass(1_000)
+        bench.says("no I mean tomorrow please", utterance: 2, lasting: 1_500)
+        bench.pass(500)
+        #expect(bench.notes.contains { if case .bargeIn = $0 { true } else { false } })
+        bench.send(.hungUp(.caller))
+        #expect(!outcomes(bench).contains { $0.hasPrefix("l0") } && !outcomes(bench).contains { $0.hasSuffix("failed") })
+    }
+
+    @Test("Nothing is opened in advance with a provider that is left alone, unless there is no other")
+    func restingStandby() {
+        var chains = ProviderChains(speechToText: ["s0"], languageModel: ["l0", "l1"], textToSpeech: ["t0", "t1"])
+        chains.resting = ["s0", "l1"]
+        let bench = ConversationBench(chains: chains)
+        let opened = bench.actions.compactMap { if case .open(let provider) = $0 { provider.name } else { nil } }
+        #expect(opened == ["s0", "l0", "t0", "t1"])
+    }
+
+    @Test("A call that is told to probe forgets what it has against the provider")
+    func probes() {
+        var bench = asked()
+        bench.send(.failed(bench.lastRequest!.provider, bench.lastRequest!.request.ticket, crashed))
+        bench.model("It is noon.")
+        bench.pass(3_000)
+        var chains = ProviderChains(speechToText: ["s0"], languageModel: ["l0", "l1"], textToSpeech: ["t0", "t1"])
+        chains.probing = ["l0"]
+        bench.send(.chains(chains))
+        bench.says("and now", utterance: 2)
+        bench.pass(300)
+        #expect(bench.lastRequest?.provider.name == "l0")
+    }
 }

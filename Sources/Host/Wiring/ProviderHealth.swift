@@ -82,7 +82,10 @@ final class ProviderHealth: Sendable {
         }
     }
 
-    private static func seconds(_ ms: Int) -> String { ms % 1_000 == 0 ? "\(ms / 1_000) s" : "\(ms) ms" }
+    /// "30 s", "8.4 s".
+    private static func seconds(_ ms: Int) -> String {
+        ms % 1_000 == 0 ? "\(ms / 1_000) s" : "\(ms / 1_000).\(ms % 1_000 / 100) s"
+    }
 
     private func count(_ provider: String) {
         do throws(MetricsRegistry.Refusal) {
