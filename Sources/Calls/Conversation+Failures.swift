@@ -25,7 +25,7 @@ extension Conversation {
             }
         case .turn:
             guard provider == turnDetectors.current else { return }
-            outcome(provider, .failed(failure))
+            outcome(provider, ProviderOutcome(failure))
             if case .next(let next) = turnDetectors.failed(failure, at: now) { open(next) }
         }
     }
@@ -35,7 +35,7 @@ extension Conversation {
     mutating func modelFailed(_ failure: ProviderFailure, at now: Instant) {
         guard let turn = agent, let failing = turn.languageModel else { return }
         let step = models.failed(failure, at: now)
-        outcome(failing, .failed(failure))
+        outcome(failing, ProviderOutcome(failure, hasBegun: turn.hasToken))
         ledger.change { $0.retries += 1 }
         record.failovers += 1
         disarm(Timers.token)
@@ -80,7 +80,7 @@ extension Conversation {
     mutating func voiceFailed(_ failure: ProviderFailure, at now: Instant) {
         guard let turn = agent, let failing = turn.voice, let first = turn.speaking.first else { return }
         let step = voices.failed(failure, at: now)
-        outcome(failing, .failed(failure))
+        outcome(failing, ProviderOutcome(failure, hasBegun: turn.heard.samples(of: first.request) > 0))
         record.failovers += 1
         ledger.change { $0.retries += 1 }
         disarm(Timers.audio)
@@ -119,7 +119,7 @@ extension Conversation {
     private mutating func recogniserFailed(_ failure: ProviderFailure, at now: Instant) {
         guard let failing = recognisers.current else { return }
         let step = recognisers.failed(failure, at: now)
-        outcome(failing, .failed(failure))
+        outcome(failing, ProviderOutcome(failure))
         record.failovers += 1
         note(.failover(turn: turns, from: failing, to: step.provider, failure))
         guard let next = step.provider else { return giveUp("no recogniser is left", at: now) }

@@ -127,13 +127,15 @@ struct CircuitBreakerTests {
         #expect(breaker.answered(at: after(30_000)))
     }
 
-    @Test("A timeout, a 500 and a wrong key are the provider's; a 400 and a question that makes no sense are not")
+    @Test("A timeout, a 500 and a wrong key are failures; a 400 is a refusal, unless the answer had begun")
     func whose() {
-        func failure(_ code: ProviderFailure.Code, retryable: Bool = false) -> Bool {
-            ProviderFailure(code: code, retryable: retryable, message: "").isOfTheProvider
+        func isFailure(_ code: ProviderFailure.Code, retryable: Bool = false, hasBegun: Bool = false) -> Bool {
+            let failure = ProviderFailure(code: code, retryable: retryable, message: "")
+            return ProviderOutcome(failure, hasBegun: hasBegun) != .refused
         }
-        #expect(failure(.timeout) && failure(.network) && failure(.authentication) && failure(.crashed))
-        #expect(failure(.vendor, retryable: true))
-        #expect(!failure(.vendor) && !failure(.request))
+        #expect(isFailure(.timeout) && isFailure(.network) && isFailure(.authentication) && isFailure(.crashed))
+        #expect(isFailure(.vendor, retryable: true))
+        #expect(!isFailure(.vendor) && !isFailure(.request))
+        #expect(isFailure(.vendor, hasBegun: true))
     }
 }

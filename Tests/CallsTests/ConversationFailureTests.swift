@@ -197,7 +197,11 @@ struct ConversationFailureTests {
     private func outcomes(_ bench: ConversationBench) -> [String] {
         bench.actions.compactMap { action in
             guard case .outcome(let provider, let outcome) = action else { return nil }
-            return "\(provider.name) \(outcome == .answered ? "answered" : "failed")"
+            switch outcome {
+            case .answered: return "\(provider.name) answered"
+            case .failed: return "\(provider.name) failed"
+            case .refused: return "\(provider.name) refused"
+            }
         }
     }
 
@@ -209,6 +213,16 @@ struct ConversationFailureTests {
         bench.send(.failed(bench.lastRequest!.provider, bench.lastRequest!.request.ticket, crashed))
         bench.model("The shop is open.")
         #expect(outcomes(bench).suffix(3) == ["l0 failed", "l1 answered", "t0 answered"])
+    }
+
+    @Test("A question that a model refuses says nothing of the model; an answer that it breaks off does")
+    func toldOfRefusals() {
+        let refusal = ProviderFailure(code: .vendor, retryable: false, message: "too long")
+        var bench = asked()
+        bench.send(.failed(bench.lastRequest!.provider, bench.lastRequest!.request.ticket, refusal))
+        bench.model("It is noo", done: nil)
+        bench.send(.failed(bench.lastRequest!.provider, bench.lastRequest!.request.ticket, refusal))
+        #expect(outcomes(bench) == ["s0 answered", "l0 refused", "l1 failed"])
     }
 
     @Test("A barge-in and a hang-up say nothing of a model that was about to answer")

@@ -119,7 +119,6 @@ public struct CircuitBreakers: Sendable {
             entries[provider]?.standing.since = nil
             news.append(News(provider: provider, change: .closed(afterMs: now.milliseconds(since: since))))
         case .failed(let failure):
-            guard failure.isOfTheProvider else { return }
             let new = Entry(
                 breaker: CircuitBreaker(policy: policy), standing: Standing(provider: provider, state: .closed))
             var entry = entries[provider] ?? new
@@ -135,6 +134,7 @@ public struct CircuitBreakers: Sendable {
                 news.append(News(provider: provider, change: change))
             }
             entries[provider] = entry
+        case .refused: break
         }
     }
 

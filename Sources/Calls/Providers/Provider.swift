@@ -93,10 +93,11 @@ public struct ProviderFailure: Error, Equatable, Sendable {
 }
 
 extension ProviderFailure {
-    /// Whether it says something of the provider, and so of the next call, and not of this one question.
+    /// Whether a failure before the first output says something of the provider, and so of the next call, and not of
+    /// this one question.
     ///
     /// A vendor that refuses, and would not take the same again, has refused what was asked: a 400, and not a 500.
-    public var isOfTheProvider: Bool {
+    var isOfTheProvider: Bool {
         switch code {
         case .request: false
         case .vendor: retryable || retryAfterMs > 0
@@ -110,4 +111,11 @@ public enum ProviderOutcome: Sendable, Equatable {
     /// To its end: one that always breaks off in the middle works no better than one that is silent.
     case answered
     case failed(ProviderFailure)
+    /// The question itself was the matter: nothing is to be learnt from it.
+    case refused
+
+    /// - Parameter hasBegun: what is refused is refused before the first output.
+    init(_ failure: ProviderFailure, hasBegun: Bool = false) {
+        self = hasBegun || failure.isOfTheProvider ? .failed(failure) : .refused
+    }
 }

@@ -94,8 +94,9 @@ extension TurnRecord {
         }
         return [
             "turn": number(turn), "stagesMs": .object(stagesMs), "recogniser": .string(recogniser),
-            "languageModel": .string(languageModel), "voice": .string(voice), "retries": number(retries), "speculative": .bool(speculative),
-            "wastedRequests": number(wastedRequests), "interrupted": .bool(interrupted), "clips": number(clips),
+            "languageModel": .string(languageModel), "voice": .string(voice), "retries": number(retries),
+            "speculative": .bool(speculative), "wastedRequests": number(wastedRequests),
+            "interrupted": .bool(interrupted), "clips": number(clips),
         ]
     }
 }

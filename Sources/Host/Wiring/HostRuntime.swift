@@ -120,7 +120,8 @@ final class HostRuntime: Sendable {
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
             health: health, tools: tools, clips: clips,
-            openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) }, profiles: profiles, configuration: configuration, events: events, logger: logger)
+            openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) }, profiles: profiles,
+            configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
         house.open(desk)
