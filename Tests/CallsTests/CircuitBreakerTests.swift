@@ -127,15 +127,16 @@ struct CircuitBreakerTests {
         #expect(breaker.answered(at: after(30_000)))
     }
 
-    @Test("A timeout, a 500 and a wrong key are failures; a 400 is a refusal, unless the answer had begun")
+    @Test("A timeout, a 500 and a wrong key count; a 400 does not, unless the answer had begun, and a crash never does")
     func whose() {
         func isFailure(_ code: ProviderFailure.Code, retryable: Bool = false, hasBegun: Bool = false) -> Bool {
             let failure = ProviderFailure(code: code, retryable: retryable, message: "")
-            return ProviderOutcome(failure, hasBegun: hasBegun) != .refused
+            return ProviderOutcome(failure, hasBegun: hasBegun) != .inconclusive
         }
-        #expect(isFailure(.timeout) && isFailure(.network) && isFailure(.authentication) && isFailure(.crashed))
+        #expect(isFailure(.timeout) && isFailure(.network) && isFailure(.authentication) && isFailure(.quota))
         #expect(isFailure(.vendor, retryable: true))
         #expect(!isFailure(.vendor) && !isFailure(.request))
         #expect(isFailure(.vendor, hasBegun: true))
+        #expect(!isFailure(.crashed, retryable: true, hasBegun: true) && !isFailure(.replaced))
     }
 }

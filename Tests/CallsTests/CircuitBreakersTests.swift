@@ -120,7 +120,7 @@ struct CircuitBreakersTests {
     @Test("A question that was refused for itself does not count")
     func ourOwnFault() {
         let breakers = Subject()
-        for number in 1...9 { breakers.outcome(.refused, of: "llm.a", in: "\(number)", at: start) }
+        for number in 1...9 { breakers.outcome(.inconclusive, of: "llm.a", in: "\(number)", at: start) }
         #expect(breakers.standings.isEmpty && breakers.chains(profile, for: "new", at: start) == profile)
     }
 }

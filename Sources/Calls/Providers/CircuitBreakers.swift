@@ -134,7 +134,7 @@ public struct CircuitBreakers: Sendable {
                 news.append(News(provider: provider, change: change))
             }
             entries[provider] = entry
-        case .refused: break
+        case .inconclusive: break
         }
     }
 

@@ -72,6 +72,8 @@ public struct ProviderFailure: Error, Equatable, Sendable {
         case configuration, authentication, quota, network, timeout, vendor, crashed, misbehaved, `internal`
         /// This very question was refused, and the next may not be.
         case request
+        /// The version of its plugin that had the session is over; there is another.
+        case replaced
     }
 
     public var code: Code
@@ -92,30 +94,24 @@ public struct ProviderFailure: Error, Equatable, Sendable {
     }
 }
 
-extension ProviderFailure {
-    /// Whether a failure before the first output says something of the provider, and so of the next call, and not of
-    /// this one question.
-    ///
-    /// A vendor that refuses, and would not take the same again, has refused what was asked: a 400, and not a 500.
-    var isOfTheProvider: Bool {
-        switch code {
-        case .request: false
-        case .vendor: retryable || retryAfterMs > 0
-        case .configuration, .authentication, .quota, .network, .timeout, .crashed, .misbehaved, .internal: true
-        }
-    }
-}
-
-/// What came of one question to a provider. One that is withdrawn, by a barge-in or a hang-up, has none.
+/// What came of one question to a provider, for whoever remembers providers beyond the call. A question that is
+/// withdrawn, by a barge-in or a hang-up, has no outcome.
 public enum ProviderOutcome: Sendable, Equatable {
     /// To its end: one that always breaks off in the middle works no better than one that is silent.
     case answered
     case failed(ProviderFailure)
-    /// The question itself was the matter: nothing is to be learnt from it.
-    case refused
+    /// A failure that says nothing of the next question.
+    case inconclusive
 
-    /// - Parameter hasBegun: what is refused is refused before the first output.
+    /// - Parameter hasBegun: there was some output.
     init(_ failure: ProviderFailure, hasBegun: Bool = false) {
-        self = hasBegun || failure.isOfTheProvider ? .failed(failure) : .refused
+        switch failure.code {
+        // The host knows better than to guess: a process that died is started again at once, until it is quarantined.
+        case .crashed, .replaced: self = .inconclusive
+        case .request where !hasBegun: self = .inconclusive
+        // A vendor that refuses, and would not take the same again, refuses what was asked: a 400, and not a 500.
+        case .vendor where !hasBegun && !failure.retryable && failure.retryAfterMs == 0: self = .inconclusive
+        default: self = .failed(failure)
+        }
     }
 }

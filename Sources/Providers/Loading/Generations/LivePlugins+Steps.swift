@@ -20,7 +20,7 @@ extension LivePlugins {
             for instance in instances(id) {
                 instance.giveUpSessions(
                     ProviderFailure(
-                        code: .timeout, retryable: true,
+                        code: .replaced, retryable: true,
                         message: "\(instance.name): this version of the plugin was replaced, and its time is over"))
             }
         case .destroy(let id): destroy(id)
