@@ -25,9 +25,9 @@ public struct CircuitBreakers: Sendable {
     public struct Standing: Sendable, Equatable {
         public var provider: String
         public var state: CircuitBreaker.State
-        /// Failures of all time that were its own fault, and how often calls were told to leave it alone for them;
-        /// probes that failed are not counted among the latter.
+        /// All that counted, those of probes too.
         public var failures = 0
+        /// Outages: a probe that fails begins none.
         public var openings = 0
         /// The last failure in the vendor's words.
         public var reason = ""
