@@ -1,0 +1,130 @@
+"""Which voice speaks: chosen by the profile, listed and previewed by `vchost voices`, against a fake Cartesia."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+import wave
+
+from host import BUILT, PLUGINS
+from phones import Baresip
+from test_voices import FLITE, JAMES, KATIE, Peer, agent, cartesia, hosted
+
+import cartesia_peer  # its folder is found by way of test_voices
+
+
+class Chosen(unittest.TestCase):
+
+    def test_two_profiles_share_a_section_and_speak_with_two_voices_and_the_next_of_the_chain_with_its_own(self):
+        with Peer("cartesia_peer") as peer:
+            profiles = agent("night", "tts.cartesia, tts.flite", "Good night.", "voice = tts.cartesia: James")
+            profiles += agent("other", "tts.flite", "Good evening.")
+            with hosted(cartesia(peer) + FLITE, "tts.cartesia, tts.flite", greeting="Good morning.", profiles=profiles,
+                        profile="voice = katie") as host, Baresip() as one, Baresip() as other:
+                one.dial(host), other.dial(host, "night")
+                heard = {host.wait_for("agent")["heard"], host.wait_for("agent")["heard"]}
+                # The same section again, after another voice was opened in it.
+                one.hang_up(), other.hang_up()
+                host.wait_for("ended"), host.wait_for("ended")
+                with Baresip() as third:
+                    third.dial(host)
+                    host.wait_for("agent", heard="Good morning.")
+                    peer.arm(name="refuse", status=500, times=20)
+                    third.hang_up()
+                with Baresip() as last:
+                    last.dial(host, "night")
+                    host.wait_for("failover", to="tts.flite")
+                    host.wait_for("agent", heard="Good night.", seconds=20)
+                    last.hang_up()
+            said = {}
+            for entry in peer.log("message"):
+                if text := entry["message"].get("transcript"):
+                    said.setdefault(entry["message"]["voice"]["id"], []).append(text.strip())
+        self.assertEqual(heard, {"Good morning.", "Good night."})
+        self.assertEqual(said, {KATIE: ["Good morning."] * 2, JAMES: ["Good night."]})
+
+    def test_a_misspelt_voice_keeps_the_host_down_and_says_which_there_are(self):
+        with Peer("cartesia_peer") as peer, self.assertRaises(AssertionError) as refused:
+            with hosted(cartesia(peer), "tts.cartesia", profile="voice = Kati"):
+                pass
+        said = str(refused.exception)
+        self.assertIn('voice is "Kati"', said)
+        self.assertIn("did you mean Katie? There are Katie, Aurora,", said)
+
+
+class Command(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="vchost-voices-")))
+        self.peer = self.enterContext(Peer("cartesia_peer"))
+        configuration = self.folder / "vchost.ini"
+        # Nobody listens there.
+        configuration.write_text(cartesia(self.peer) + FLITE + "[tts.piper]\nplugin = TTSPiper\nurl = http://127.0.0.1:1/synthesize\n")
+        self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "VCHOST__VCHOST__STATE": str(self.folder / "state"),
+                            "TEST_CARTESIA_KEY": cartesia_peer.KEY}
+        # Those that are needed: every file of the directory is hashed at each start.
+        plugins = self.folder / "plugins.d"
+        plugins.mkdir()
+        for name in (".shipped.json", "TTSCartesia.so", "TTSPiper.so", "TTSFlite.so"):
+            shutil.copy(PLUGINS / name, plugins)
+        self.where = ["--config", configuration, "--plugins", plugins]
+
+    def voices(self, *words, status=0):
+        run = subprocess.run([BUILT / "vchost", "voices", *words, *self.where], capture_output=True, text=True, timeout=60,
+                             env=self.environment)
+        self.assertEqual(run.returncode, status, run.stderr)
+        return run
+
+    def test_all_voices_are_listed_with_language_and_gender_those_of_the_vendor_page_by_page(self):
+        listed = json.loads(self.voices("--json").stdout)
+        names = {voice["name"]: {**voice} for voice in listed["voices"]}
+        self.assertEqual(len(names), len(listed["voices"]))
+        self.assertEqual(names["Katie"], {"provider": "tts.cartesia", "id": KATIE, "name": "Katie", "language": "en", "gender": "female",
+                                          "description": "professional, warm, for business; American", "source": "manifest"})
+        theirs = {voice["name"]: voice for voice in cartesia_peer.VOICES}
+        self.assertEqual({name for name, voice in names.items() if voice["source"] == "vendor"}, theirs.keys())
+        deniz = names["Deniz"]
+        self.assertEqual((deniz["id"], deniz["language"], deniz["gender"]), (theirs["Deniz"]["id"], "tr", "male"))
+        # A server that is not there costs a line, and the manifest's list stands.
+        self.assertIn("tr_TR-fahrettin-medium", names)
+        remarks = {remark["provider"]: remark["text"] for remark in listed["remarks"]}
+        self.assertEqual(remarks.keys(), {"tts.flite", "tts.piper"})
+        self.assertIn("127.0.0.1", remarks["tts.piper"])
+        turkish = self.voices("--language", "tr").stdout
+        self.assertIn("Kaan", turkish)
+        self.assertNotIn("en_US", turkish)
+        offline = self.voices("--offline").stdout
+        self.assertIn("Katie", offline)
+        self.assertNotIn("Kaan", offline)
+        self.environment["TEST_CARTESIA_KEY"] = "sk_car_wrong"
+        refused = self.voices("cartesia").stdout
+        self.assertIn("tts.cartesia: its list was refused with HTTP 401", refused)
+        self.assertIn("Katie", refused)
+        self.assertIn("did you mean tts.piper?", self.voices("pipr", status=2).stderr)
+
+    def test_a_preview_is_spoken_once_and_then_served_from_the_disk(self):
+        target = self.folder / "james.wav"
+        preview = ["preview", "cartesia", "James", "--text", "Good evening.", "--json"]
+        first = json.loads(self.voices(*preview, "--out", target).stdout)
+        again = json.loads(self.voices(*preview).stdout)
+        self.assertEqual((first["fromCache"], again["fromCache"]), (False, True))
+        self.assertEqual(pathlib.Path(again["file"]).read_bytes(), target.read_bytes())
+        with wave.open(str(target)) as file:
+            self.assertEqual((file.getframerate(), file.getnchannels()), (24000, 1))
+            self.assertEqual(file.getnframes(), len("Good evening.") * cartesia_peer.MS_PER_LETTER * 24)
+        said = [entry["message"] for entry in self.peer.log("message") if entry["message"].get("transcript")]
+        self.assertEqual([(message["voice"]["id"], message["transcript"]) for message in said], [(JAMES, "Good evening.")])
+        # Another voice, or another text, is another preview.
+        self.voices("preview", "cartesia", "Katie", "--text", "Good evening.")
+        self.assertEqual(len(list((self.folder / "state/previews").iterdir())), 2)
+        # A vendor's refusal is told in its own words, and is no preview.
+        self.environment["TEST_CARTESIA_KEY"] = "sk_car_wrong"
+        refused = self.voices("preview", "cartesia", "Ryan", status=1).stderr
+        self.assertIn("401", refused)
+        self.assertNotIn("sk_car_wrong", refused)
+
+
+if __name__ == "__main__":
+    unittest.main()
