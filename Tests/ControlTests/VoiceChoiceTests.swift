@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import Control
@@ -73,6 +74,15 @@ struct VoiceChoiceTests {
                 == "[profile.desk] voice is \"Kati\", which org.acme.voice of [tts.a] does not list, did you mean Katie? "
                 + "There are Katie, id-2; any other is given by its id")
         #expect("\(try #require(found.first).source)" == "x.ini:3")
+    }
+
+    @Test("A plugin gets a name in the spelling of its list, and what is not listed as it is written")
+    func spelling() throws {
+        var capabilities = Capabilities()
+        capabilities.all = ["x-voices": [["id": "id-1", "name": "Katie"], ["id": "katie-2", "name": "id-1"]]]
+        #expect(capabilities.spelling(ofVoice: "KATIE") == "Katie")
+        #expect(capabilities.spelling(ofVoice: "id-1") == "id-1")
+        #expect(capabilities.spelling(ofVoice: "tr-TR-kate") == "tr-TR-kate")
     }
 
     @Test("Where nothing is said of other voices, one that is not listed is a warning; without a list, nothing")

@@ -8,11 +8,23 @@ import tempfile
 import unittest
 import wave
 
+import test_grpc
 from host import BUILT, PLUGINS
 from phones import Baresip
 from test_voices import FLITE, JAMES, KATIE, Peer, agent, cartesia, hosted
 
 import cartesia_peer  # its folder is found by way of test_voices
+
+NEEDED = (".shipped.json", "InstantSTT.so", "InstantLLM.so", "TelephonySIP.so", "TTSCartesia.so", "TTSFlite.so", "TTSGoogle.so", "TTSPiper.so")
+
+
+def setUpModule():
+    """Only the plugins that are needed: every file of the directory is hashed at each start."""
+    global plugins
+    plugins = pathlib.Path(tempfile.mkdtemp(prefix="voice-plugins-"))
+    unittest.addModuleCleanup(shutil.rmtree, plugins, ignore_errors=True)
+    for name in NEEDED:
+        shutil.copy(PLUGINS / name, plugins)
 
 
 class Chosen(unittest.TestCase):
@@ -22,7 +34,7 @@ class Chosen(unittest.TestCase):
             profiles = agent("night", "tts.cartesia, tts.flite", "Good night.", "voice = tts.cartesia: James")
             profiles += agent("other", "tts.flite", "Good evening.")
             with hosted(cartesia(peer) + FLITE, "tts.cartesia, tts.flite", greeting="Good morning.", profiles=profiles,
-                        profile="voice = katie") as host, Baresip() as one, Baresip() as other:
+                        profile="voice = katie", plugins=plugins) as host, Baresip() as one, Baresip() as other:
                 one.dial(host), other.dial(host, "night")
                 heard = {host.wait_for("agent")["heard"], host.wait_for("agent")["heard"]}
                 # The same section again, after another voice was opened in it.
@@ -47,7 +59,7 @@ class Chosen(unittest.TestCase):
 
     def test_a_misspelt_voice_keeps_the_host_down_and_says_which_there_are(self):
         with Peer("cartesia_peer") as peer, self.assertRaises(AssertionError) as refused:
-            with hosted(cartesia(peer), "tts.cartesia", profile="voice = Kati"):
+            with hosted(cartesia(peer), "tts.cartesia", profile="voice = Kati", plugins=plugins):
                 pass
         said = str(refused.exception)
         self.assertIn('voice is "Kati"', said)
@@ -59,16 +71,11 @@ class Command(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="vchost-voices-")))
         self.peer = self.enterContext(Peer("cartesia_peer"))
-        configuration = self.folder / "vchost.ini"
+        self.configuration = configuration = self.folder / "vchost.ini"
         # Nobody listens there.
         configuration.write_text(cartesia(self.peer) + FLITE + "[tts.piper]\nplugin = TTSPiper\nurl = http://127.0.0.1:1/synthesize\n")
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "VCHOST__VCHOST__STATE": str(self.folder / "state"),
                             "TEST_CARTESIA_KEY": cartesia_peer.KEY}
-        # Those that are needed: every file of the directory is hashed at each start.
-        plugins = self.folder / "plugins.d"
-        plugins.mkdir()
-        for name in (".shipped.json", "TTSCartesia.so", "TTSPiper.so", "TTSFlite.so"):
-            shutil.copy(PLUGINS / name, plugins)
         self.where = ["--config", configuration, "--plugins", plugins]
 
     def voices(self, *words, status=0):
@@ -124,6 +131,27 @@ class Command(unittest.TestCase):
         refused = self.voices("preview", "cartesia", "Ryan", status=1).stderr
         self.assertIn("401", refused)
         self.assertNotIn("sk_car_wrong", refused)
+
+    def test_google_lists_its_voices_for_a_token_and_previews_one_in_the_language_that_is_asked_for(self):
+        if not test_grpc.PYTHON.exists():
+            self.skipTest("no .cache/venv-tests; run scripts/test-clients")
+        account = self.folder / "account.json"
+        google = self.enterContext(test_grpc.Peer(account, "--token", "t-1", script="google_tts_peer.py"))
+        http = google.all("http")[0]["port"]
+        settings = {"tls": "no", "url": f"http://127.0.0.1:{http}/v1"}
+        self.configuration.write_text(test_grpc.section("tts", "google", "TTSGoogle", google.port, token="${secret:GOOGLE_TOKEN}", **settings)
+                                      + test_grpc.section("tts", "account", "TTSGoogle", google.port, **settings)
+                                      + f"\n[secrets]\nGOOGLE_CREDENTIALS = file:{account}\n")
+        self.environment["GOOGLE_TOKEN"] = "t-1"
+        listed = json.loads(self.voices("--json").stdout)
+        theirs = [(voice["id"], voice["language"], voice["gender"]) for voice in listed["voices"] if voice["source"] == "vendor"]
+        self.assertEqual(theirs, [("en-US-Chirp3-HD-Orus", "en-US", "male"), ("tr-TR-Chirp3-HD-Kore", "tr-TR", "female"),
+                                  ("tr-TR-Wavenet-B", "tr-TR", "male")])
+        self.assertEqual([remark["provider"] for remark in listed["remarks"]], ["tts.account"])
+        self.assertIn("`token`", listed["remarks"][0]["text"])
+        preview = json.loads(self.voices("preview", "account", "kore", "--language", "tr", "--json").stdout)
+        self.assertEqual((preview["sampleRateHz"], preview["language"]), (24000, "tr"))
+        self.assertEqual([told["voice"] for told in google.all("config")], ["tr-TR-Chirp3-HD-Kore"])
 
 
 if __name__ == "__main__":

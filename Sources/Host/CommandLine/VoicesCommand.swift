@@ -105,7 +105,7 @@ enum VoicesCommand: Command {
         guard section.declaration.session.properties["voice"] != nil else {
             throw SettingsError(.invalid, "\(section.plugin.id) of [\(section.name)] has no voices to choose from")
         }
-        let voice = words[1]
+        let voice = section.declaration.capabilities.spelling(ofVoice: words[1])
         let listed = section.declaration.capabilities.voices.first { $0.isCalled(voice) }
         let spoken = arguments["--language"] ?? listed?.language ?? ""
         let language = spoken.isEmpty ? "en" : spoken

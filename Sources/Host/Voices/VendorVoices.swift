@@ -66,6 +66,7 @@ enum VendorVoices {
         answered.wait()
         switch outcome.result.withLock({ $0 }) {
         case .success(let answer) where answer.status == 200: return answer.body
+        case .success(let answer) where answer.status == 404: throw .init(message: "it has no list of voices (HTTP 404)")
         case .success(let answer): throw .init(message: "its list was refused with HTTP \(answer.status)")
         case .failure(.refused(let reason)), .failure(.timeout(let reason)), .failure(.unreachable(let reason)):
             throw .init(message: "its list cannot be had: \(reason)")

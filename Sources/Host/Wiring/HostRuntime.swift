@@ -101,7 +101,8 @@ final class HostRuntime: Sendable {
                 var settings = SessionSettings()
                 settings.language = byName[call.profile]?.policy.language.tag ?? ""
                 if let voice = byName[call.profile]?.voices[provider.name] {
-                    settings.configuration = ["voice": .string(voice)]
+                    let known = house.running[provider.name]?.declaration.capabilities
+                    settings.configuration = ["voice": .string(known?.spelling(ofVoice: voice) ?? voice)]
                 }
                 settings.tools = tools.offer(to: call.profile)
                 return settings

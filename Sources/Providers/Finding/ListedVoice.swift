@@ -45,6 +45,13 @@ extension Capabilities {
         }
     }
 
+    /// `voice` as the plugin knows it: an id, or a name in the spelling of the list; what is not listed as it is.
+    public func spelling(ofVoice voice: String) -> String {
+        let voices = voices
+        if voices.contains(where: { $0.id == voice }) { return voice }
+        return voices.first { $0.isCalled(voice) }?.name ?? voice
+    }
+
     /// `x-voice-form`: a regular expression of what the vendor's other voices are called; nil: anything.
     public var voiceForm: String? { all["x-voice-form"]?.string }
 }
