@@ -14,8 +14,8 @@ enum VendorVoices {
     private static let pageMs = 4_000
     /// All pages together.
     private static let wholeMs: UInt64 = 10_000
-    /// Two thousand voices in pages of a hundred.
-    private static let pagesMax = 20
+    /// Two thousand voices in pages of ten.
+    private static let pagesMax = 200
     /// A hundred voices with long descriptions, or the model cards of a Piper server.
     private static let pageBytesMax = 8 << 20
 
@@ -42,9 +42,12 @@ enum VendorVoices {
                 let new = page.voices.filter { !known.contains($0.id) }
                 answer.voices += new.prefix(ListedVoice.listMax - answer.voices.count)
                 // A page that has nothing new would be asked for again and again.
-                guard let following = page.next, !new.isEmpty, answer.voices.count < ListedVoice.listMax else { break }
+                guard let following = page.next, !new.isEmpty, answer.voices.count < ListedVoice.listMax else {
+                    return answer
+                }
                 next = following
             }
+            throw .init(message: "its list has more than \(pagesMax) pages")
         } catch {
             answer.problem = error.message
         }
@@ -66,7 +69,8 @@ enum VendorVoices {
         answered.wait()
         switch outcome.result.withLock({ $0 }) {
         case .success(let answer) where answer.status == 200: return answer.body
-        case .success(let answer) where answer.status == 404: throw .init(message: "it has no list of voices (HTTP 404)")
+        case .success(let answer) where answer.status == 404:
+            throw .init(message: "it has no list of voices (HTTP 404)")
         case .success(let answer): throw .init(message: "its list was refused with HTTP \(answer.status)")
         case .failure(.refused(let reason)), .failure(.timeout(let reason)), .failure(.unreachable(let reason)):
             throw .init(message: "its list cannot be had: \(reason)")
