@@ -121,12 +121,14 @@ class Command(unittest.TestCase):
             self.assertEqual(file.getnframes(), len("Good evening.") * cartesia_peer.MS_PER_LETTER * 24)
         said = [entry["message"] for entry in self.peer.log("message") if entry["message"].get("transcript")]
         self.assertEqual([(message["voice"]["id"], message["transcript"]) for message in said], [(JAMES, "Good evening.")])
-        # Another voice, or another text, is another preview.
-        self.voices("preview", "cartesia", "Katie", "--text", "Good evening.")
+        # Another voice is another preview: the section's own.
+        self.assertIn("spoken by tts.cartesia", self.voices("preview", "cartesia", "--text", "Good evening.").stdout)
+        self.assertEqual(self.peer.log("message")[-1]["message"]["voice"]["id"], KATIE)
         self.assertEqual(len(list((self.folder / "state/previews").iterdir())), 2)
         # A vendor's refusal is told in its own words, and is no preview.
         self.environment["TEST_CARTESIA_KEY"] = "sk_car_wrong"
         refused = self.voices("preview", "cartesia", "Ryan", status=1).stderr
+        self.assertIn("vchost: tts.cartesia cannot be heard: ", refused)
         self.assertIn("401", refused)
         self.assertNotIn("sk_car_wrong", refused)
 

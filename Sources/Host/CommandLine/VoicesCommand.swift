@@ -24,12 +24,13 @@ enum VoicesCommand: Command {
 
     static let help = """
         usage: vchost voices [tts.NAME ...] [--language TAG] [--json] [--config FILE]
-               vchost voices preview tts.NAME VOICE [--text TEXT] [--language TAG] [--out FILE.wav] [--json]
+               vchost voices preview tts.NAME [VOICE] [--text TEXT] [--language TAG] [--out FILE.wav] [--json]
 
         Lists the voices of the [tts.NAME] sections of the configuration, all of them or those that are named: those of
         the plugin's manifest, which a profile's `voice` takes by name or by id, and those that the vendor lists when it
         is asked, by id. A vendor that does not answer is a line below the table. A preview speaks through the plugin as
-        a call would, and is kept in the state directory: the second time nobody is asked.
+        a call would, with the section's own voice where none is named, and is kept in the state directory: the second
+        time nobody is asked.
 
         \(Arguments.help(options))
 
@@ -100,13 +101,15 @@ enum VoicesCommand: Command {
         _ log: any ProviderLog, lend: ([String: SecretReference]) -> Void
     ) throws -> Int32 {
         let words = Array(arguments.positional.dropFirst())
-        guard words.count == 2 else { throw UsageError(message: "say `voices preview tts.NAME VOICE`") }
+        guard (1...2).contains(words.count) else { throw UsageError(message: "say `voices preview tts.NAME VOICE`") }
         let section = try providers.section(try providers.names(words.prefix(1))[0])
-        guard section.declaration.session.properties["voice"] != nil else {
+        guard words.count == 1 || section.declaration.session.properties["voice"] != nil else {
             throw SettingsError(.invalid, "\(section.plugin.id) of [\(section.name)] has no voices to choose from")
         }
-        let voice = section.declaration.capabilities.spelling(ofVoice: words[1])
-        let listed = section.declaration.capabilities.voices.first { $0.isCalled(voice) }
+        let capabilities = section.declaration.capabilities
+        let voice = words.count == 1 ? "" : capabilities.spelling(ofVoice: words[1])
+        let heard = voice.isEmpty ? section.configuration["voice"]?.string ?? "" : voice
+        let listed = capabilities.voices.first { $0.isCalled(heard) }
         let spoken = arguments["--language"] ?? listed?.language ?? ""
         let language = spoken.isEmpty ? "en" : spoken
         let text = arguments["--text"] ?? PreviewRequest.text(for: language)
@@ -119,8 +122,15 @@ enum VoicesCommand: Command {
         let cache = sources.stateDirectory.map { PreviewCache(directory: $0 + "/previews") }
         let request = PreviewRequest(section, voice: voice, language: language, text: text)
         if arguments.has("--fresh") { cache?.forget(request) }
-        let preview = try VoicePreviews(cache: cache).preview(request) { speak throws(ProviderFailure) in
-            try ProviderInstance.run(section, log: log, speak)
+        let preview: VoicePreviews.Preview
+        do throws(ProviderFailure) {
+            preview = try VoicePreviews(cache: cache).preview(request) { speak throws(ProviderFailure) in
+                try ProviderInstance.run(section, log: log, speak)
+            }
+        } catch {
+            let code = error.vendorCode.isEmpty ? "" : " (\(error.vendorCode))"
+            VCHost.complain("\(section.name) cannot be heard: \(error.message)\(code)")
+            return 1
         }
         if let problem = preview.problem { VCHost.complain("the preview is not kept: \(problem)") }
         if let path = arguments["--out"] { try preview.file.write(to: path) }
