@@ -81,7 +81,7 @@ struct VendorVoiceListTests {
         #expect(
             try piper.read(Array(models.utf8)).voices == [
                 ListedVoice(id: "a"), ListedVoice(id: "b"),
-                ListedVoice(id: "tr_TR-dfki-medium", name: "dfki", language: "tr_TR"),
+                ListedVoice(id: "tr_TR-dfki-medium", name: "dfki", language: "tr-TR"),
             ])
     }
 

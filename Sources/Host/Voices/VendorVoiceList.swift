@@ -106,7 +106,7 @@ struct VendorVoiceList: Equatable {
         let id = id ?? text("id")
         guard !id.isEmpty else { return nil }
         return ListedVoice(
-            id: id, name: text("name"), language: text("language"), gender: Self.gender(text("gender")),
+            id: id, name: text("name"), language: Self.tag(text("language")), gender: Self.gender(text("gender")),
             description: text("description"))
     }
 
@@ -124,6 +124,9 @@ struct VendorVoiceList: Equatable {
         if let first = value.array?.first, first.string != nil { return first }
         return value
     }
+
+    /// "tr-TR" of the "tr_TR" that Piper writes.
+    private static func tag(_ language: String) -> String { String(language.map { $0 == "_" ? "-" : $0 }) }
 
     /// The vendors' words for the same three.
     private static func gender(_ word: String) -> String {
