@@ -158,12 +158,18 @@ struct RunnerTests {
         let notes = Dictionary(uniqueKeysWithValues: result.notes.map { ($0.name, $0.value) })
         #expect(notes["descriptors"] == "0 1 2 3 4 5 ")
         #expect(notes["session"] == "own")
-        let expected = ["HOME", "LANG", "PATH", "SWIFT_BACKTRACE", "TMPDIR", "VCHOST_CONFORM"]
+        let expected = ["GLIBC_TUNABLES", "HOME", "LANG", "PATH", "SWIFT_BACKTRACE", "TMPDIR", "VCHOST_CONFORM"]
         let variables = Set(notes["environment", default: ""].split(separator: " ").map(String.init))
         #expect(variables.subtracting(["LD_LIBRARY_PATH"]) == Set(expected))
         #expect(notes["home"] == "here")
         #expect(notes["SIGPIPE"] == "default")
         #expect(notes["input"] == "empty")
+    }
+
+    @Test("What is free in a thread's cache does not count as memory in use")
+    func heap() throws {
+        let result = try FakeProbe.result("heap")
+        #expect(result.notes.first { $0.name == "freed" }?.value == "all")
     }
 
     @Test("Nothing of a run is left on disk")

@@ -60,6 +60,7 @@ enum FakeProbe {
     private static let text = #"""
         #include <errno.h>
         #include <fcntl.h>
+        #include <malloc.h>
         #include <signal.h>
         #include <stdio.h>
         #include <stdlib.h>
@@ -204,6 +205,17 @@ enum FakeProbe {
                 note("SIGPIPE", action.sa_handler == SIG_DFL ? "default" : "changed");
                 char byte;
                 note("input", read(0, &byte, 1) == 0 ? "empty" : "something");
+                say("done");
+            }
+            if (is("heap")) {
+                // As many as a thread's cache takes of one size, and one behind them that is never free.
+                enum { COUNT = 7, BYTES = 400 };
+                void *blocks[COUNT];
+                for (int i = 0; i < COUNT; i++) blocks[i] = malloc(BYTES);
+                void *volatile last = malloc(BYTES);
+                size_t before = mallinfo2().uordblks;
+                for (int i = 0; i < COUNT; i++) free(blocks[i]);
+                note("freed", last && before - mallinfo2().uordblks >= COUNT * BYTES ? "all" : "not all");
                 say("done");
             }
             if (is("link")) { note("file", access("Sources/Conformance/Rule.swift", R_OK) == 0 ? "there" : "not there"); say("done"); }
