@@ -256,6 +256,21 @@ struct RunnerTests {
 
     // MARK: Plan
 
+    @Test("Answers of a vendor that has no script, no address and nobody at home are not judged, and give no badge")
+    func unreached() throws {
+        let rules = [Rule.fake("pass"), Rule("VC-TTS-99", "Something is said.", because: "", needs: [], check: .probe { _ in })]
+        let grpc = Subject.sample(network: ["http://127.0.0.1:50053"])
+        let report = try FakeProbe.run(rules, subjects: [grpc])[0]
+        #expect(report.results.map(\.status) == [.pass, .skip])
+        #expect(report.results[1].why.contains("connection refused") && report.results[1].why.contains("--config"))
+        #expect(report.unreached == [report.results[1].why] && report.badge == nil && report.exitCode == 0)
+        // Who says that there is a server, and who has no vendor, is judged. The fake has no answer to this rule.
+        let named = try FakeProbe.run(rules, subjects: [grpc]) { $0.configurations = ["org.acme.tts": ["address": "a:1"]] }[0]
+        #expect(named.results.map(\.status) == [.pass, .noVerdict] && named.unreached.isEmpty)
+        let local = try FakeProbe.run(rules)[0]
+        #expect(local.results.map(\.status) == [.pass, .noVerdict])
+    }
+
     @Test("What builds on a failed rule is skipped, with the name of the one that failed first")
     func needs() throws {
         let report = try FakeProbe.run([
