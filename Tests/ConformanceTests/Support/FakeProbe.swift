@@ -229,11 +229,11 @@ extension Rule {
     /// A rule whose probe does `behaviour`.
     static func fake(
         _ behaviour: String, level: Level = .basic, _ weight: Weight = .must, clock: Clock = .virtual,
-        needs: [String] = [], kinds: [PluginKind] = [], skip: @escaping @Sendable (Subject) -> String? = { _ in nil },
+        needs: [String] = [], kinds: [PluginKind] = [], id: String? = nil, skip: @escaping @Sendable (Subject) -> String? = { _ in nil },
         check: Check = .probe { _ in }
     ) -> Rule {
         Rule(
-            "VC-FAKE-\(behaviour)", level, weight, kinds: kinds, clock: clock, "A probe can do \(behaviour).",
+            id ?? "VC-FAKE-\(behaviour)", level, weight, kinds: kinds, clock: clock, "A probe can do \(behaviour).",
             because: "Plugins do it.", needs: needs, skip: skip, check: check)
     }
 }
