@@ -61,7 +61,7 @@ SCRUBS = [
     (r"(/golden/media/)\w+", r"\1TOKEN"),
     (r'(name="token" value=)"[^"]+"', r'\1"TOKEN"'),
     (r"ya29\.token-\d+", "ya29.TOKEN"),
-    (r"vc[0-9a-f]{8}-", "vcRUN-"),
+    (r"vc[0-9a-f]+-(?=\d)", "vcRUN-"),
     (r"B2B\.[\d.]+", "B2B.KEY"),
     (r"(Call-ID: |m=audio |o=\S+ |branch=z9hG4bK-|udp:127.0.0.1:)\d+( \d+)?", r"\1NUMBER"),
 ]
