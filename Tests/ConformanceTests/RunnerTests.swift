@@ -267,6 +267,11 @@ struct RunnerTests {
         // Who says that there is a server, and who has no vendor, is judged. The fake has no answer to this rule.
         let named = try FakeProbe.run(rules, subjects: [grpc]) { $0.configurations = ["org.acme.tts": ["address": "a:1"]] }[0]
         #expect(named.results.map(\.status) == [.pass, .noVerdict] && named.unreached.isEmpty)
+        let dropped = try FakeProbe.run(rules, subjects: [grpc]) {
+            $0.configurations = ["org.acme.tts": ["address": "a:1"]]
+            $0.excusesVendor = true
+        }[0]
+        #expect(dropped.results.map(\.status) == [.pass, .skip])
         let local = try FakeProbe.run(rules)[0]
         #expect(local.results.map(\.status) == [.pass, .noVerdict])
     }

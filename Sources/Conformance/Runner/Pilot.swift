@@ -5,7 +5,8 @@
 // until somebody starts a server and gives its address. Every rule about an answer would then blame the plugin for a
 // connection that was refused. Nothing in a manifest says whose sockets a plugin uses, so it is tried: a question, no
 // request to the host's services, and an ERROR that says the vendor was not there or did not know us. With settings of
-// the operator's nothing is excused: who gives an address means it.
+// the operator's nothing is excused: who gives an address means it. A running host has settings too, those of the call,
+// and a server that is down just now is no reason to refuse the plugin.
 
 import PluginABI
 import Providers
@@ -26,7 +27,8 @@ enum Pilot {
     /// Whether it is worth asking: a provider that says it has a vendor, whom nobody here plays or names.
     static func concerns(_ subject: Subject, settings: RunSettings, peers: any PeerSource) -> Bool {
         guard let provider = subject.provider, let kind = provider.knownKind, rule.kinds.contains(kind),
-            subject.manifest?.network.isEmpty == false, settings.configurations[provider.id] == nil
+            subject.manifest?.network.isEmpty == false,
+            settings.excusesVendor || settings.configurations[provider.id] == nil
         else { return false }
         return !peers.hasScript(of: subject, provider: provider.id)
     }
