@@ -158,12 +158,18 @@ struct RunnerTests {
         let notes = Dictionary(uniqueKeysWithValues: result.notes.map { ($0.name, $0.value) })
         #expect(notes["descriptors"] == "0 1 2 3 4 5 ")
         #expect(notes["session"] == "own")
-        let expected = ["HOME", "LANG", "PATH", "SWIFT_BACKTRACE", "TMPDIR", "VCHOST_CONFORM"]
+        let expected = ["GLIBC_TUNABLES", "HOME", "LANG", "PATH", "SWIFT_BACKTRACE", "TMPDIR", "VCHOST_CONFORM"]
         let variables = Set(notes["environment", default: ""].split(separator: " ").map(String.init))
         #expect(variables.subtracting(["LD_LIBRARY_PATH"]) == Set(expected))
         #expect(notes["home"] == "here")
         #expect(notes["SIGPIPE"] == "default")
         #expect(notes["input"] == "empty")
+    }
+
+    @Test("What is free in a thread's cache does not count as memory in use")
+    func heap() throws {
+        let result = try FakeProbe.result("heap")
+        #expect(result.notes.first { $0.name == "freed" }?.value == "all")
     }
 
     @Test("Nothing of a run is left on disk")
@@ -249,6 +255,26 @@ struct RunnerTests {
     }
 
     // MARK: Plan
+
+    @Test("Answers of a vendor that has no script, no address and nobody at home are not judged, and give no badge")
+    func unreached() throws {
+        let rules = [Rule.fake("pass"), Rule.fake("unanswered", id: "VC-TTS-99")]
+        let grpc = Subject.sample(network: ["http://127.0.0.1:50053"])
+        let report = try FakeProbe.run(rules, subjects: [grpc])[0]
+        #expect(report.results.map(\.status) == [.pass, .skip])
+        #expect(report.results[1].why.contains("connection refused") && report.results[1].why.contains("--config"))
+        #expect(report.unreached == [report.results[1].why] && report.badge == nil && report.exitCode == 0)
+        // Who says that there is a server, and who has no vendor, is judged. The fake has no answer to this rule.
+        let named = try FakeProbe.run(rules, subjects: [grpc]) { $0.configurations = ["org.acme.tts": ["address": "a:1"]] }[0]
+        #expect(named.results.map(\.status) == [.pass, .noVerdict] && named.unreached.isEmpty)
+        let dropped = try FakeProbe.run(rules, subjects: [grpc]) {
+            $0.configurations = ["org.acme.tts": ["address": "a:1"]]
+            $0.excusesVendor = true
+        }[0]
+        #expect(dropped.results.map(\.status) == [.pass, .skip])
+        let local = try FakeProbe.run(rules)[0]
+        #expect(local.results.map(\.status) == [.pass, .noVerdict])
+    }
 
     @Test("What builds on a failed rule is skipped, with the name of the one that failed first")
     func needs() throws {

@@ -90,7 +90,8 @@ class Host:
             stdout=self.log, stderr=subprocess.STDOUT, env=self.environment)
         path = self.folder / "events.sock"
         self._socket = socket.socket(socket.AF_UNIX)
-        deadline = time.monotonic() + 20
+        # It looks through every plugin of its folder: seconds, on a busy machine many.
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
                 self._socket.connect(str(path))

@@ -26,7 +26,7 @@ public enum ConformProbe {
         prepareProcess()
         let subject = Subject(reading: job)
         guard
-            let rule = RuleBook.rule(job.rule)
+            let rule = RuleBook.rule(job.rule) ?? (job.rule == Pilot.rule.id ? Pilot.rule : nil)
                 ?? OwnScenario.rule(job.rule, scripts: job.scripts, provider: job.provider)
                 ?? FuzzCase.rule(of: job)
         else { _exit(65) }

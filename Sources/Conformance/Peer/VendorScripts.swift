@@ -55,6 +55,10 @@ public final class VendorScripts: PeerSource {
             + fuzzFiles(of: subject, provider: provider).map(\.rule)
     }
 
+    public func hasScript(of subject: Subject, provider: String) -> Bool {
+        script(of: subject, provider: provider) != nil
+    }
+
     /// What is wrong with the scripts of a plugin; nil: nothing, or it has none.
     public func problem(of subject: Subject) -> String? {
         guard let folder = VendorScript.find(besidePlugin: subject.path, directory: directory) else { return nil }

@@ -25,6 +25,7 @@ enum PrettyReport {
             lines.append("\(mark(result.status)) \(owner)\(result.message)")
             if result.status.isLoss || result.status == .fail { lines += evidence(result) }
         }
+        for reason in report.unreached { lines.append("note: rules about answers were skipped: \(reason)") }
         for rule in report.needless { lines.append("note: \(rule) passed, and needs no waiver any more") }
         for rule in report.unsteady { lines.append("note: \(rule) did not end the same way each time") }
         if !lines.isEmpty { lines.append("") }

@@ -23,6 +23,8 @@ public struct Report: Sendable, Equatable {
     public var unsteady: [String] = []
     /// Whether the selection left rules out; then there is no badge.
     public var isSelection = false
+    /// Why answers of its providers could not be judged, if so; then there is no badge either.
+    public var unreached: [String] = []
     /// `--fail-on warn`.
     public var failsOnWarnings = false
     public var wallMs = 0.0
@@ -44,7 +46,7 @@ public struct Report: Sendable, Equatable {
 
     /// The highest level of which every MUST was kept, with nothing left out and nothing waived.
     public var badge: Rule.Level? {
-        guard !isSelection, problem.isEmpty else { return nil }
+        guard !isSelection, problem.isEmpty, unreached.isEmpty else { return nil }
         var reached: Rule.Level?
         for step in Rule.Level.allCases where step <= level {
             let rules = results.filter { $0.level == step && $0.weight == .must }

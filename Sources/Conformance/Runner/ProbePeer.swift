@@ -21,12 +21,15 @@ public protocol PeerSource: Sendable {
     func peer(of job: Job, for subject: Subject) -> (any ProbePeer)?
     /// The author's own scenarios for a provider, as rules.
     func ownRules(of subject: Subject, provider: String) -> [Rule]
+    /// Whether a provider's vendor is played.
+    func hasScript(of subject: Subject, provider: String) -> Bool
     /// What is wrong with a plugin's scripts; nil: nothing.
     func problem(of subject: Subject) -> String?
 }
 
 extension PeerSource {
     public func ownRules(of subject: Subject, provider: String) -> [Rule] { [] }
+    public func hasScript(of subject: Subject, provider: String) -> Bool { false }
     public func problem(of subject: Subject) -> String? { nil }
 }
 

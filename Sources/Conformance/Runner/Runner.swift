@@ -65,11 +65,17 @@ public struct Runner: Sendable {
         let isHeard = items.contains { SyntheticSpeech.isHeard(by: Self.provider(of: $0, subjects)?.kind ?? "") }
         if speech.isEmpty, isHeard { speech = SyntheticSpeech.make(in: folder.path) }
         let nurseries = Nurseries(settings)
+        let unreached = try unreached(items, subjects, copies: copies, speech: speech, in: folder, nurseries)
         let board = WorkBoard(
             RunPlan(items) { item in Self.provider(of: item, subjects)?.id ?? "" }, onResult: progress.ended)
         let finished = try board.work(threads: max(1, min(settings.jobs, items.count))) {
             [self, copies, speech] (item, index) throws(RunnerFailure) in
             let provider = Self.provider(of: item, subjects)
+            if item.rule.judgesAnswers, let place = item.provider, let reason = unreached[item.subject]?[place] {
+                var result = RuleResult(item.rule, provider: provider?.id ?? "", status: .skip)
+                result.why = reason
+                return result
+            }
             return try run(
                 item.rule, subjects[item.subject].with(provider), copy: copies[item.subject], speech: speech,
                 in: folder, home: "probe-\(index)", nurseries)
@@ -83,6 +89,7 @@ public struct Runner: Sendable {
                 ? Double(runnerClockNs() - began) / 1e6 : own.reduce(0) { $0 + $1.result.wallMs }
             var report = Report(subjects[index], settings: settings, results: own.map(\.result))
             report.wallMs = wallMs
+            report.unreached = unreached[index]?.sorted { $0.key < $1.key }.map(\.value) ?? []
             return report
         }
     }
@@ -112,6 +119,29 @@ public struct Runner: Sendable {
             }
         }
         return items
+    }
+
+    /// Why the answers of a provider cannot be judged, by the plugin's and the provider's places (`Pilot`).
+    private func unreached(
+        _ items: [RunItem], _ subjects: [Subject], copies: [String], speech: String, in folder: RunFolder,
+        _ nurseries: Nurseries
+    ) throws(RunnerFailure) -> [Int: [Int: String]] {
+        var reasons: [Int: [Int: String]] = [:]
+        var asked: Set<[Int]> = []
+        for item in items where item.rule.judgesAnswers {
+            guard let place = item.provider, asked.insert([item.subject, place]).inserted else { continue }
+            let subject = subjects[item.subject].with(Self.provider(of: item, subjects))
+            guard let provider = subject.provider, Pilot.concerns(subject, settings: settings, peers: peers) else {
+                continue
+            }
+            let result = try run(
+                Pilot.rule, subject, copy: copies[item.subject], speech: speech, in: folder,
+                home: "pilot-\(item.subject)-\(place)", nurseries)
+            // Whatever else went wrong is found again by the rule whose affair it is.
+            guard result.status == .skip else { continue }
+            reasons[item.subject, default: [:]][place] = Pilot.reason(provider.id, result.why)
+        }
+        return reasons
     }
 
     private func run(

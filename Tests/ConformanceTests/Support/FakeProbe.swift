@@ -60,6 +60,7 @@ enum FakeProbe {
     private static let text = #"""
         #include <errno.h>
         #include <fcntl.h>
+        #include <malloc.h>
         #include <signal.h>
         #include <stdio.h>
         #include <stdlib.h>
@@ -133,6 +134,7 @@ enum FakeProbe {
             vcc_page_attach(4);
             vcc_where("the start");
 
+            if (strcmp(rule, "VC-PILOT-01") == 0) { say("skip {\"why\":\"connection refused\"}"); say("done"); }
             if (is("pass")) say("done");
             if (is("fail")) {
                 say("fail {\"what\":\"finalize(request 42)\",\"expected\":\"FINALIZED carrying 42\",\"got\":\"43\",\"place\":\"finalize\"}");
@@ -206,6 +208,17 @@ enum FakeProbe {
                 note("input", read(0, &byte, 1) == 0 ? "empty" : "something");
                 say("done");
             }
+            if (is("heap")) {
+                // As many as a thread's cache takes of one size, and one behind them that is never free.
+                enum { COUNT = 7, BYTES = 400 };
+                void *blocks[COUNT];
+                for (int i = 0; i < COUNT; i++) blocks[i] = malloc(BYTES);
+                void *volatile last = malloc(BYTES);
+                size_t before = mallinfo2().uordblks;
+                for (int i = 0; i < COUNT; i++) free(blocks[i]);
+                note("freed", last && before - mallinfo2().uordblks >= COUNT * BYTES ? "all" : "not all");
+                say("done");
+            }
             if (is("link")) { note("file", access("Sources/Conformance/Rule.swift", R_OK) == 0 ? "there" : "not there"); say("done"); }
             return 0;
         }
@@ -216,22 +229,22 @@ extension Rule {
     /// A rule whose probe does `behaviour`.
     static func fake(
         _ behaviour: String, level: Level = .basic, _ weight: Weight = .must, clock: Clock = .virtual,
-        needs: [String] = [], kinds: [PluginKind] = [], skip: @escaping @Sendable (Subject) -> String? = { _ in nil },
+        needs: [String] = [], kinds: [PluginKind] = [], id: String? = nil, skip: @escaping @Sendable (Subject) -> String? = { _ in nil },
         check: Check = .probe { _ in }
     ) -> Rule {
         Rule(
-            "VC-FAKE-\(behaviour)", level, weight, kinds: kinds, clock: clock, "A probe can do \(behaviour).",
+            id ?? "VC-FAKE-\(behaviour)", level, weight, kinds: kinds, clock: clock, "A probe can do \(behaviour).",
             because: "Plugins do it.", needs: needs, skip: skip, check: check)
     }
 }
 
 extension Subject {
     /// A plugin that is never loaded, with one provider of each kind named.
-    static func sample(id: String = "org.acme.tts", kinds: [String] = ["vc.tts/1"], files: [String] = []) -> Subject {
+    static func sample(id: String = "org.acme.tts", kinds: [String] = ["vc.tts/1"], files: [String] = [], network: [String] = []) -> Subject {
         let document: JSONValue = [
             "manifest": 1, "id": .string(id), "version": "2.4.0", "title": "Acme", "license": "Apache-2.0",
             "abi": ["major": 1, "minor": 0, "hostMinorMin": 0], "runtime": ["language": "c"],
-            "files": .array(files.map { .string($0) }),
+            "files": .array(files.map { .string($0) }), "network": .array(network.map { .string($0) }),
             "providers": .array(
                 kinds.enumerated().map { index, kind in
                     [
