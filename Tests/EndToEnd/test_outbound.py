@@ -112,7 +112,7 @@ class Outbound(unittest.TestCase):
 
     def test_a_softphone_rings_is_answered_greeted_and_understood(self):
         """Nothing is said, listened to or recorded before the answer, however long it rings."""
-        with Baresip(sound.joined(sound.silence(3), sound.voice(1))) as phone:
+        with Baresip(sound.joined(sound.silence(1.6), sound.voice(1))) as phone:
             command = self.command("telephony.sip", f"sip:tester@127.0.0.1:{phone.sip}", "--profile", "default")
             phone.wait_for("CALL_INCOMING")
             out, error = command.communicate(timeout=10)
@@ -121,7 +121,7 @@ class Outbound(unittest.TestCase):
             outgoing = self.host.wait_for("outgoing", call=call)
             self.assertEqual((outgoing["provider"], outgoing["profile"]), ("telephony.sip", "default"))
             self.host.wait_for("ringing", call=call)
-            time.sleep(1)
+            time.sleep(0.5)
             self.assertEqual(self.happened(call), ["outgoing", "ringing"])
             self.assertFalse((self.folder / f"{call}.wav").exists(), "it is recorded while it rings")
             answered = time.monotonic()
@@ -163,7 +163,7 @@ class Outbound(unittest.TestCase):
 
     def test_a_callee_who_does_not_answer_stops_ringing(self):
         with Baresip() as phone:
-            call = self.dial("telephony.sip", f"sip:tester@127.0.0.1:{phone.sip}", ringTimeoutMs=1500)
+            call = self.dial("telephony.sip", f"sip:tester@127.0.0.1:{phone.sip}", ringTimeoutMs=1000)
             phone.wait_for("CALL_INCOMING")
             ended = self.ended(call)
             phone.wait_for("CALL_CLOSED")
@@ -259,6 +259,15 @@ class Outbound(unittest.TestCase):
         self.assertEqual(dict(self.twilio.requests[-1][1])["Timeout"], "1")
         self.assertEqual(self.ended(call)["end"], "farEnd.noAnswer")
         self.assertTrue(placed.is_over.wait(5), "it rings on")
+
+    def test_a_status_that_comes_before_the_rest_api_says_whose_it_is_is_not_lost(self):
+        """They come by two connections, and the plugin dropped what it could not place: the host never heard of it."""
+        self.twilio.early_statuses = ["ringing", "busy"]
+        call = self.dial("telephony.twilio", "+15559990000")
+        self.host.wait_for("ringing", call=call)
+        self.assertEqual(self.ended(self.dial("telephony.twilio", "+15559990000"))["end"], "farEnd.busy")
+        self.twilio.calls[list(self.twilio.calls)[-2]].over("no-answer")
+        self.assertEqual(self.ended(call)["end"], "farEnd.noAnswer")
 
     def test_a_number_that_twilio_does_not_take_is_unreachable(self):
         self.twilio.rest_faults.append((400, 21211))
