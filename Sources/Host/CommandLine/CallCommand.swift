@@ -25,9 +25,11 @@ enum CallCommand: Command {
         usage: vchost call sip:USER@HOST[:PORT] --say FILE.wav [--record OUT.wav] [--watch SOCKET] [--json]
                vchost call sip:USER@HOST[:PORT] --script FILE.json --sounds DIRECTORY [...]
 
-        Calls as a person would (to have a running host call somebody: `vchost dial`), speaks, and shows what was heard and how long each stage of each answer took. The transcript and the
-        stages come from the host that answers, if --watch names its events_socket; how soon the agent was heard, and
-        how soon an interruption silenced it, is measured on the caller's side.
+        Calls as a person would, speaks, and shows what was heard and how long each stage of each answer took. The
+        transcript and the stages come from the host that answers, if --watch names its events_socket; how soon the
+        agent was heard, and how soon an interruption silenced it, is measured on the caller's side.
+
+        To have a running host call somebody for its agent: `vchost dial`.
 
         \(Arguments.help(options))
 

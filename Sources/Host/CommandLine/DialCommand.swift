@@ -40,7 +40,8 @@ enum DialCommand: Command {
     static func run(_ words: [String]) throws -> Int32 {
         let arguments = try Arguments(words, options: options)
         guard arguments.positional.count == 2 else {
-            throw UsageError(message: "name the provider and whom to call: vchost dial telephony.sip sip:desk@example.org")
+            throw UsageError(
+                message: "name the provider and whom to call: vchost dial telephony.sip sip:desk@example.org")
         }
         var request: [String: JSONValue] = [
             "command": "dial", "provider": .string(arguments.positional[0]), "to": .string(arguments.positional[1]),

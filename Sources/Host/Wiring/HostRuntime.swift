@@ -51,8 +51,8 @@ final class HostRuntime: Sendable {
         options.callFrameWake = pump.wake
         var frameOptions = options
         frameOptions.kind = .frames(sampleRateHz: 8_000)
-        // A call that goes out gets its rate before the callee has chosen a codec, because its sessions are opened while
-        // it rings: that of the codec which we offer first.
+        // A call that goes out gets its rate before the callee has chosen a codec, because its sessions are opened
+        // while it rings: that of the codec which we offer first.
         var outboundOptions = options
         outboundOptions.kind = .rtp(sampleRateHz: engine.configuration.codecs.first?.conversationRateHz ?? 8_000)
         MediaService(

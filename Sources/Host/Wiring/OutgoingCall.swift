@@ -28,7 +28,8 @@ struct OutgoingCall: Sendable, Equatable {
     /// Of `{"command": "dial", "provider": ..., "to": ...}`.
     init(_ request: JSONValue) throws(DialRefusal) {
         if let unknown = request.object?.keys.sorted().first(where: { !Self.members.contains($0) }) {
-            throw DialRefusal("dial knows no \"\(unknown)\"; there are provider, to, from, profile, ringTimeoutMs, wait")
+            throw DialRefusal(
+                "dial knows no \"\(unknown)\"; there are provider, to, from, profile, ringTimeoutMs and wait")
         }
         func text(_ name: String) throws(DialRefusal) -> String {
             guard let value = request[name], value != .null else { return "" }
