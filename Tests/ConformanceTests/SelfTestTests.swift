@@ -108,6 +108,31 @@ struct SelfTestTests {
         }
     }
 
+    @Test("A share leaves out foreign rules of broken plugins, and neither their own nor what good ones must keep")
+    func share() throws {
+        let rules = [rule("VC-FAKE-01", finds: "re"), rule("VC-FAKE-02", finds: "green")]
+        var entries = [entries[0], ["rule": "VC-FAKE-02", "file": "green.so", "language": "c"]]
+        let bench = try bench(entries, rules)
+        #expect(bench.run("selftest", "--corpus", bench.folder) == 1)
+        #expect(bench.run("selftest", "--corpus", bench.folder, "--share", "0") == 0)
+        #expect(bench.output.text.contains("PASS selftest  rules 2  broken 2  good 0  languages c  probes 2 "))
+        entries.append(["rule": "", "file": "great.so", "language": "c"])
+        let another = try self.bench(entries, rules)
+        #expect(another.run("selftest", "--corpus", another.folder, "--share", "0") == 1)
+        #expect(another.output.text.contains("great.so: a good plugin fails"))
+    }
+
+    @Test("A share keeps what its rules stand on")
+    func shareWithNeeds() throws {
+        let first = rule("VC-FAKE-01", finds: "red")
+        let second = Rule(
+            "VC-FAKE-02", .basic, .must, "It stands on the first.", because: "", needs: ["VC-FAKE-01"],
+            check: .file { _ in throw Violation("it", expected: "to be skipped", got: "a look") })
+        let bench = try bench([["rule": "VC-FAKE-02", "file": "red.so", "language": "c"]], [first, second])
+        #expect(bench.run("selftest", "--corpus", bench.folder, "--share", "0") == 1)
+        #expect(bench.output.text.contains("red.so: VC-FAKE-02 is skipped"))
+    }
+
     @Test("A plugin that fails its rule though the body is left out is told")
     func masked() throws {
         // The fake probe crashes whatever it is told: the rule's body has no part in it.

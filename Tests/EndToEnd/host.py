@@ -81,6 +81,7 @@ class Host:
         self.environment = dict(os.environ, VCHOST__VCHOST__STATE=str(self.folder / "state"), **(environment or {}))
         self.events = []
         self._news = queue.Queue()
+        self._watches = threading.Event()
 
     def __enter__(self):
         self.log = open(self.folder / "host.log", "w")
@@ -100,6 +101,11 @@ class Host:
                 raise failure
             time.sleep(0.02)
         threading.Thread(target=self._watch, daemon=True).start()
+        # A call that begins before the host has taken the watcher in would be one of which it hears nothing.
+        if not self._watches.wait(20):
+            failure = AssertionError("the host does not let a watcher in:\n" + self.said())
+            self.__exit__(type(failure))
+            raise failure
         return self
 
     def __exit__(self, *failure):
@@ -122,6 +128,9 @@ class Host:
         with self._socket.makefile() as lines, contextlib.suppress(OSError, ValueError):
             for line in lines:
                 event = json.loads(line)
+                if event["event"] == "watching":
+                    self._watches.set()
+                    continue
                 event["receivedAt"] = time.monotonic()
                 self.events.append(event)
                 self._news.put(event)

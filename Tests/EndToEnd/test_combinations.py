@@ -164,11 +164,14 @@ class Combinations(unittest.TestCase):
                 "TWILIO_AUTH_TOKEN": token, "DEEPGRAM_API_KEY": KEY, "TEST_CARTESIA_KEY": voices.cartesia_peer.KEY}))
         cls.opensips.wait_for_subscription()
 
+    def told(self, row):
+        """The events of the row's last call."""
+        calls = [event["call"] for event in self.host.events if event["event"] == "incoming" and event["profile"] == f"row{row}"]
+        return [event for event in list(self.host.events) if calls and event.get("call") == calls[-1]]
+
     def of(self, row, name):
-        """The events of this kind in the row's last call."""
-        calls = [event["call"] for event in self.host.events
-                 if event["event"] == "incoming" and event["profile"] in (f"row{row}", f"profile.row{row}")]
-        return [event for event in list(self.host.events) if calls and event.get("call") == calls[-1] and event["event"] == name]
+        """Those of one kind."""
+        return [event for event in self.told(row) if event["event"] == name]
 
     def call(self, row):
         """One row: a line of the table, and what is wrong with it."""
@@ -180,7 +183,10 @@ class Combinations(unittest.TestCase):
             wait_until(lambda: self.of(row, "ended") or len(self.of(row, "caller")) >= 2 and len(self.of(row, "agent")) >= 2, 30, "")
         heard = caller.heard()
         caller.hang_up()
-        wait_until(lambda: self.of(row, "ended"), 10, f"the call of row {row} did not end")
+        try:
+            wait_until(lambda: self.of(row, "ended"), 10, f"the call of row {row} did not end")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}; {self.told(row)}\n{self.host.said()}") from None
         said = [event["text"] for event in self.of(row, "caller")]
         answers = [event["heard"] for event in self.of(row, "agent") if event["turn"] > 0]
         expected = TURKISH if recogniser == "nova" else MONKEYS

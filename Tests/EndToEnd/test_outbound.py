@@ -26,7 +26,7 @@ PUBLIC = "https://bot.example.com"
 # InstantTTS hums a tone of this pitch for as long as a person would need for the text, 15 characters a second.
 HUM_HZ = 220
 GREETING = "Good morning."
-WORDS = "What are your opening hours?"
+WORDS = "Hello?"
 CALLS_MAX = 4
 NEEDED = ("InstantSTT", "InstantLLM", "InstantTTS", "TelephonyOpenSIPS", "TelephonySIP", "TelephonyTwilio")
 SECTIONS = f"""
@@ -74,7 +74,7 @@ class Outbound(unittest.TestCase):
         cls.twilio = cls.enterClassContext(Twilio(ACCOUNT, token, public=PUBLIC, local=f"http://127.0.0.1:{port}"))
         cls.control = folder / "control.sock"
         cls.host = cls.enterClassContext(Host(
-            plugins=cls.plugins, greeting=GREETING, calls_max=CALLS_MAX, recordings=folder,
+            template=INSTANT.replace("plugin = InstantSTT", f"plugin = InstantSTT\ntext = {WORDS}"), plugins=cls.plugins, greeting=GREETING, calls_max=CALLS_MAX, recordings=folder,
             telephony=SECTIONS.format(mi=cls.opensips.port, url=cls.twilio.url, port=port),
             environment={"TWILIO_AUTH_TOKEN": token, "VCHOST__VCHOST__CONTROL_SOCKET": str(cls.control)}))
         cls.opensips.wait_for_subscription()
@@ -97,6 +97,11 @@ class Outbound(unittest.TestCase):
     def happened(self, call):
         return [event["event"] for event in self.host.events if event.get("call") == call]
 
+    def sessions(self):
+        """Of each plugin that has some open."""
+        rows = ask(self.control, command="plugins")["plugins"]
+        return {pathlib.Path(row["file"]).name: row["sessions"] for row in rows if row["sessions"]}
+
     def conversation(self, call, say, heard):
         """From the answer on it is a call like any other: the greeting, words, an answer. `heard` gives samples."""
         self.host.wait_for("agent", call=call, heard=GREETING)
@@ -111,7 +116,7 @@ class Outbound(unittest.TestCase):
     # SIP, to a softphone
 
     def test_a_softphone_rings_is_answered_greeted_and_understood(self):
-        """Nothing is said, listened to or recorded before the answer, however long it rings."""
+        """While it rings the providers' sessions are opened, and nothing is said, listened to or recorded."""
         with Baresip(sound.joined(sound.silence(1.6), sound.voice(1))) as phone:
             command = self.command("telephony.sip", f"sip:tester@127.0.0.1:{phone.sip}", "--profile", "default")
             phone.wait_for("CALL_INCOMING")
@@ -123,6 +128,7 @@ class Outbound(unittest.TestCase):
             self.host.wait_for("ringing", call=call)
             time.sleep(0.5)
             self.assertEqual(self.happened(call), ["outgoing", "ringing"])
+            self.assertEqual(self.sessions(), {"InstantSTT.so": 1, "InstantLLM.so": 1, "InstantTTS.so": 1, "TelephonySIP.so": 1})
             self.assertFalse((self.folder / f"{call}.wav").exists(), "it is recorded while it rings")
             answered = time.monotonic()
             phone.accept()

@@ -164,7 +164,7 @@ class LivePlugins(unittest.TestCase):
     def test_reloads_under_calls_drop_none_and_memory_grows_by_what_was_measured(self):
         self.install(self.version(0))
         with self.host(calls_max=100, rtp=2000, rtp_end=2000 + 8000) as host:
-            talk = Sipp("talk", host.sip, calls=14 * RELOADS, rate=10, media=TURNS, timeout=200)
+            talk = Sipp("talk", host.sip, calls=8 * RELOADS, rate=10, media=TURNS, timeout=200)
             figures, began = [], time.monotonic()
             for number in range(1, RELOADS + 1):
                 self.install(self.version(number))
@@ -178,7 +178,7 @@ class LivePlugins(unittest.TestCase):
             during = len([event for event in host.events if event["event"] == "incoming"])
             counts = talk.finish(200)
             self.assertEqual(counts["FailedCall(C)"], 0)
-            self.assertEqual(counts["SuccessfulCall(C)"], 14 * RELOADS)
+            self.assertEqual(counts["SuccessfulCall(C)"], 8 * RELOADS)
             self.assertGreater(during, 5 * RELOADS, "calls that came in during the reloads")
             ended = [event for event in host.events if event["event"] == "ended"]
             self.assertEqual({event["end"] for event in ended}, {"farEnd.caller"})

@@ -33,7 +33,7 @@ public struct ConformCommand: Sendable {
                vchost conform explain RULE
                vchost conform scan DIRECTORY [--json]
                vchost conform fuzz PLUGIN [--seed HEX] [--runs N | --seconds S] [--out DIRECTORY]
-               vchost conform selftest [--corpus DIRECTORY] [--only REGEX] [--full] [--repeat N]
+               vchost conform selftest [--corpus DIRECTORY] [--only REGEX] [--full] [--share PERCENT] [--repeat N]
 
         run       Runs the rules of the contract against plugins: .so files, or directories of them. Nothing is loaded
                   into this process; each rule has one of its own.

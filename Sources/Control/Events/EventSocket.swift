@@ -3,7 +3,8 @@
 //
 // A socket of the file system and not a port, because its permissions are the file's, and a transcript is nobody else's
 // business. Watchers only read; what they write is ignored. A watcher that reads too slowly is cut off instead of being
-// waited for: publishing never blocks a call.
+// waited for: publishing never blocks a call. A connection waits in the kernel until the thread takes it in, and hears
+// nothing of what happens meanwhile; so the first line says that from here on nothing is missed.
 //
 //     call loop ──publish──► [bounded lines of each watcher] ──► thread ──► watchers
 
@@ -16,10 +17,12 @@ public final class EventSocket: Sendable {
     static let watchersMax = 32
     /// Some thousand lines: a watcher that far behind is not reading.
     static let bytesWaitingMax = 256 << 10
+    /// The first line of every watcher.
+    public static let welcome = #"{"event":"watching"}"#
 
     private struct Watcher {
         let descriptor: Int32
-        var waiting: [UInt8] = []
+        var waiting = Array((EventSocket.welcome + "\n").utf8)
     }
 
     private struct State {

@@ -4,6 +4,9 @@ import Glibc
 import JSON
 
 struct EventWatch: ~Copyable {
+    /// A host that lives lets a watcher in within milliseconds.
+    private static let welcomeTimeoutMs: Int32 = 5_000
+
     private let descriptor: Int32
     private var buffer: [UInt8] = []
     private let from: String
@@ -26,6 +29,15 @@ struct EventWatch: ~Copyable {
         guard connected == 0 else {
             close(descriptor)
             return nil
+        }
+        // The call must not begin before the host watches for us: its first event would be missed.
+        var byte: UInt8 = 0
+        while byte != 0x0a {
+            var incoming = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&incoming, 1, Self.welcomeTimeoutMs) > 0, recv(descriptor, &byte, 1, 0) == 1 else {
+                close(descriptor)
+                return nil
+            }
         }
         _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
     }
