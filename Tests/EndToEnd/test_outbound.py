@@ -203,6 +203,9 @@ class Outbound(unittest.TestCase):
         command = self.command("telephony.none", "+90555")
         out, error = command.communicate(timeout=10)
         self.assertEqual((command.returncode, out), (1, ""))
+        usage = self.command("telephony.sip")
+        self.assertIn("whom to call", usage.communicate(timeout=10)[1])
+        self.assertEqual(usage.returncode, 2)
         self.assertIn("there are: telephony.opensips, telephony.sip, telephony.twilio", error)
 
     # OpenSIPS

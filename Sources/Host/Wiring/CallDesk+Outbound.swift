@@ -42,10 +42,12 @@ extension CallDesk {
 
     private func caller(named name: String) throws(DialRefusal) -> TelephonyProvider {
         let known = telephony()
-        // Of two generations the newer one calls.
-        guard let provider = known.last(where: { $0.instance.name == name && $0.instance.state == .running }) else {
+        guard let provider = known.first(where: { $0.instance.name == name }) else {
             let names = Set(known.map(\.instance.name)).sorted().joined(separator: ", ")
             throw DialRefusal("there is no telephony provider \(name); there are: \(names.isEmpty ? "none" : names)")
+        }
+        guard provider.instance.state == .running else {
+            throw DialRefusal("\(name) takes no calls just now: it stops, or is exchanged; try again")
         }
         guard provider.instance.declaration.capabilities.flag("outbound") else {
             throw DialRefusal("\(name) cannot call anybody: its manifest has no \"outbound\"")

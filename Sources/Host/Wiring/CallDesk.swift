@@ -31,7 +31,7 @@ final class CallDesk: Sendable {
     let clips: any ClipLibrary
     /// A stream for a call whose audio the plugin carries; nil when the engine has no room.
     let openFrames: @Sendable () -> MediaStream?
-    /// Whoever can call, every generation, the newest last.
+    /// Whoever can call, of each name the newest generation.
     let telephony: @Sendable () -> [TelephonyProvider]
     /// Names of providers that nothing runs under, of those given.
     private let missing: @Sendable ([String]) -> [String]

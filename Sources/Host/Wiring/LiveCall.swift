@@ -18,6 +18,7 @@
 
 import Calls
 import Control
+import Dispatch
 import Glibc
 import HostServices
 import Media
@@ -35,6 +36,7 @@ final class LiveCall: Sendable {
         /// What it is to hear of as soon as it is there.
         var early: [CallEvent] = []
         var isAnswered = false
+        var isListening = false
         var isFinished = false
         /// Why we end it, where there is no conversation that would know.
         var ending: HangUpReason?
@@ -150,6 +152,11 @@ final class LiveCall: Sendable {
 
     /// From here on the conversation hears the far end.
     private func listen(to stream: MediaStream, _ mailbox: CallMailbox) {
+        let isFirst = state.withLock { state in
+            defer { state.isListening = true }
+            return !state.isListening
+        }
+        guard isFirst else { return }
         var ears = Ears()
         ears.listening = desk.detection.listen(
             to: stream, call: identity.id, detector: profile.detector
@@ -187,16 +194,21 @@ final class LiveCall: Sendable {
         return tell(event.callEvents)
     }
 
-    /// The callee did. What it says from now on is listened to before the conversation is told to begin.
+    /// The callee did. Ears take a file and a detector's session, which the plugin's thread shall not wait for: it may
+    /// be the one that carries every call's audio. They are there before the conversation is told to begin.
     private func answered() -> CallMailbox.Outcome {
-        let (isFirst, stream, mailbox) = state.withLock { state in
+        let isFirst = state.withLock { state in
             defer { state.isAnswered = true }
-            return (!state.isAnswered, state.stream, state.mailbox)
+            return !state.isAnswered
         }
         guard isFirst else { return .accepted }
         desk.publish("answered", identity)
-        if let stream, let mailbox { listen(to: stream, mailbox) }
-        return tell([.answered])
+        desk.queue.async { [self] in
+            let (stream, mailbox) = state.withLock { ($0.stream, $0.mailbox) }
+            if let stream, let mailbox { listen(to: stream, mailbox) }
+            _ = tell([.answered])
+        }
+        return .accepted
     }
 
     private func lost(_ failure: ProviderFailure) -> CallMailbox.Outcome {
