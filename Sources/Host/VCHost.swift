@@ -14,7 +14,7 @@ enum VCHost {
     private static var commands: [any Command.Type] {
         [
             RunCommand.self, DialCommand.self, CallCommand.self, PluginsCommand.self, ModelsCommand.self,
-            ConformCommand.self, ConfigCommand.self,
+            VoicesCommand.self, ConformCommand.self, ConfigCommand.self,
         ]
     }
 

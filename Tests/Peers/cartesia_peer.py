@@ -38,6 +38,8 @@ MS_PER_LETTER, CHUNK_MS = 40, 100
 # Contexts at a time, as an account on the third plan has them.
 CONTEXTS_MAX = 5
 EXPIRY_S = 1.0
+# Fewer than anybody asks for, so that every client has to turn the page.
+VOICES_A_PAGE = 2
 VOICES = [{"id": f"{number:08x}-0000-4000-8000-00000000000{number}", "name": name, "language": language, "gender": gender,
            "description": "", "tagline": "", "country": None, "access": "public", "visibility": "public", "is_owner": False,
            "created_at": "2026-01-01T00:00:00Z", "locales": [], "accent": None}
@@ -323,7 +325,7 @@ def main():
         if problem := unauthorized(request):
             return problem
         first = next((i + 1 for i, voice in enumerate(VOICES) if voice["id"] == request.query.get("starting_after")), 0)
-        page = VOICES[first:first + int(request.query.get("limit", 10))]
+        page = VOICES[first:first + min(int(request.query.get("limit", 10)), VOICES_A_PAGE)]
         has_more = first + len(page) < len(VOICES)
         return 200, {"data": page, "has_more": has_more, "next_page": page[-1]["id"] if has_more else None}, (
             "Content-Type: application/json",)

@@ -36,6 +36,8 @@ from grpc_peer import ROOT, Peer, encode, generated, serve, tell
 VOICES = {"Leda": 660, "Kore": 550, "Puck": 330, "Orus": 220, "Charon": 240, "Fenrir": 260, "Aoede": 580, "Zephyr": 620}
 LOCALES = ("en-US", "tr-TR", "de-DE")
 INPUT_SECONDS = 5
+LISTED = [{"languageCodes": [name[:5]], "name": name, "ssmlGender": gender, "naturalSampleRateHertz": 24000} for name, gender in (
+    ("en-US-Chirp3-HD-Orus", "MALE"), ("tr-TR-Chirp3-HD-Kore", "FEMALE"), ("tr-TR-Wavenet-B", "MALE"))]
 
 
 class Google(Peer):
@@ -175,6 +177,13 @@ def tone(ms, rate, hertz):
 def handler(google):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            if self.path != "/v1/voices":
+                return self.answer(404, refusal(404, "NOT_FOUND", "Not found."))
+            if not google.knows(self.headers.get("Authorization", "")):
+                return self.answer(401, refusal(401, "UNAUTHENTICATED", "Request had invalid authentication credentials."))
+            return self.answer(200, {"voices": LISTED})
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -63,6 +63,27 @@ import Testing
         #expect(instance.destroy())
     }
 
+    @Test("Without a call a text is heard whole, one that does not end is stopped, and the next one is heard again")
+    func trial() throws {
+        try build()
+        let instance = try #require(try workshop.registry().plugin(named: "example-tts")).running("tts.example")
+        let trial = try TextToSpeechTrial(instance, voice: "", language: "en")
+        for text in ["two words", "two"] {
+            let spoken = try trial.speak(text, timeoutMs: 5_000)
+            #expect(spoken.sampleRateHz == 16_000)
+            #expect(spoken.samples.count == 4_000 * text.split(separator: " ").count)
+            #expect(spoken.samples.contains { abs($0) > 5_000 })
+        }
+        let endless = String(repeating: "a ", count: 300)
+        #expect(throws: ProviderFailure.self) { try trial.speak(endless, timeoutMs: 5_000) }
+        #expect(try trial.speak("again", timeoutMs: 5_000).samples.count == 4_000)
+        trial.close()
+        try waitUntil("the session's end") { instance.sessionCount == 0 }
+        // The bells of a minute, rung within one call, may take longer than a call should.
+        #expect(instance.faults.total == instance.faults.count(of: .slowCall))
+        #expect(instance.destroy())
+    }
+
     @Test("Two seconds ahead it stops, and credit lets it go on where it was")
     func credit() throws {
         let (instance, session, caller) = try voice()

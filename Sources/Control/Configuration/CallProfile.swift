@@ -10,6 +10,8 @@ public struct CallProfile: Sendable {
     public let expression: String
     public let policy: CallPolicy
     public let chains: ProviderChains
+    /// What it speaks with, by the provider's section; those that are not in it speak with their own.
+    public let voices: [String: String]
     /// The section of its detector, or nil for the built-in one.
     public let detector: String?
     /// What its language models may call: built-in names, and sections "tool.NAME".
@@ -26,6 +28,7 @@ public struct CallProfile: Sendable {
         expression = configuration.text(section.name, "match_regex")
         chains = ProviderChains(
             speechToText: list("stt"), languageModel: list("llm"), textToSpeech: list("tts"), turn: list("turn"))
+        voices = VoiceChoice(list("voice"), chain: list("tts")).voices
         detector = list("vad").first
         tools = list("tools")
         transferTarget = configuration.text(section.name, "transfer_to")

@@ -229,6 +229,9 @@ public struct ConfigurationReview: Sendable {
             }
         }
         problems += Self.problems(ofToolsIn: profile.name, configuration)
+        problems += Self.problems(ofVoiceIn: profile.name, configuration) { name in
+            provider(named: name).map { ($0.plugin.id, $0.declaration) }
+        }
         for kind in ["stt", "llm", "tts"] where configuration.list(profile.name, kind).isEmpty {
             problems.append(
                 SettingProblem(

@@ -152,6 +152,9 @@ extension SettingKey {
         SettingKey("stt", .list, "", "Recognisers in the order in which they are tried."),
         SettingKey("llm", .list, "", "Language models in the order in which they are asked."),
         SettingKey("tts", .list, "", "Voices in the order in which they are tried."),
+        SettingKey(
+            "voice", .list, "",
+            "How they sound: a voice of the first, or tts.NAME: VOICE for each; their own sections' when empty."),
         SettingKey("turn", .text, "", "An end-of-turn detector, or none."),
         SettingKey(
             "tools", .list, "end_call",

@@ -57,8 +57,9 @@ enum ModelsCommand: Command {
         let review = ConfigurationReview(
             sources.configuration, registry: sources.registry(loader: loader, log: log),
             environment: sources.environment)
-        let candidates = try candidates(arguments, sources.configuration, review)
-        running.secrets.replace(try secrets(of: candidates, sources.configuration))
+        let providers = ConfiguredProviders(kind: "llm", configuration: sources.configuration, review: review)
+        let candidates = try candidates(arguments, providers)
+        running.secrets.replace(providers.secrets(of: candidates.map(\.section)))
 
         var bench = ModelBench(
             prompts: prompts, runs: runs, language: language,
@@ -83,38 +84,16 @@ enum ModelsCommand: Command {
 
     /// Sections by their names, in the order given; each once for every `--model`.
     private static func candidates(
-        _ arguments: Arguments, _ configuration: Control.Configuration, _ review: ConfigurationReview
+        _ arguments: Arguments, _ providers: ConfiguredProviders
     ) throws -> [BenchCandidate] {
-        let known = configuration.sections(of: "llm").map(\.name)
-        guard !known.isEmpty else {
-            throw SettingsError(.invalid, "the configuration has no section [llm.NAME]: there is nothing to measure")
-        }
-        let given = arguments.positional.dropFirst().map { $0.hasPrefix("llm.") ? $0 : "llm.\($0)" }
+        let names = try providers.names(arguments.positional.dropFirst())
         let models: [String?] = arguments.given.filter { $0.name == "--model" }.map(\.value)
-        guard models.isEmpty || (given.isEmpty ? known : given).count == 1 else {
-            throw UsageError(message: "with --model name one section: \(known.joined(separator: ", "))")
+        guard models.isEmpty || names.count == 1 else {
+            throw UsageError(message: "with --model name one section: \(providers.known.joined(separator: ", "))")
         }
-        return try (given.isEmpty ? known : given).flatMap { name -> [BenchCandidate] in
-            guard known.contains(name) else {
-                let hint = Spelling.nearest(to: name, among: known).map { "; did you mean \($0)?" } ?? ""
-                throw UsageError(message: "there is no section [\(name)]\(hint)")
-            }
-            let complaints = review.problems.filter { $0.severity == .error && $0.message.hasPrefix("[\(name)]") }
-            guard complaints.isEmpty, let section = review.provider(named: name) else {
-                throw SettingsError(
-                    .invalid, complaints.first.map { "\($0)" } ?? "[\(name)] cannot be used; run `vchost config check`")
-            }
+        return try names.flatMap { name -> [BenchCandidate] in
+            let section = try providers.section(name)
             return try (models.isEmpty ? [nil] : models).map { try BenchCandidate(section, model: $0) }
         }
-    }
-
-    private static func secrets(
-        of candidates: [BenchCandidate], _ configuration: Control.Configuration
-    ) throws -> [String: SecretReference] {
-        var secrets: [String: SecretReference] = [:]
-        for name in candidates.flatMap(\.section.plugin.manifest.secrets) {
-            secrets[name] = try? SecretReference(parsing: configuration.secretReference(name))
-        }
-        return secrets
     }
 }

@@ -62,18 +62,15 @@ struct ModelBench {
     private func run(_ candidate: BenchCandidate) -> ModelResult {
         var result = ModelResult(
             name: candidate.title, plugin: candidate.section.plugin.id, model: candidate.model)
-        let instance = ProviderInstance(candidate.section, log: log)
         do throws(ProviderFailure) {
-            try instance.create()
-            try instance.start()
-            try instance.waitUntilReady()
-            let trial = try LanguageModelTrial(instance, language: language)
-            defer { trial.close() }
-            if warmUp(trial, &result) { measure(trial, &result) }
+            try ProviderInstance.run(candidate.section, log: log) { instance throws(ProviderFailure) in
+                let trial = try LanguageModelTrial(instance, language: language)
+                defer { trial.close() }
+                if warmUp(trial, &result) { measure(trial, &result) }
+            }
         } catch {
             result.fail(error.message)
         }
-        end(instance)
         return result
     }
 
@@ -105,16 +102,6 @@ struct ModelBench {
 
     private func ask(_ trial: LanguageModelTrial, _ conversation: JSONValue) -> TimedAnswer {
         trial.ask(messages: conversation, tools: tools, options: options, timeoutMs: answerMs)
-    }
-
-    private func end(_ instance: ProviderInstance) {
-        guard case .running = instance.state else {
-            instance.destroy()
-            return
-        }
-        instance.drain()
-        _ = instance.waitUntilDrained(timeoutMs: 2_000)
-        instance.destroy()
     }
 
     private static func nowMs() -> Double {

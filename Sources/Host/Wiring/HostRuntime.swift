@@ -104,9 +104,13 @@ final class HostRuntime: Sendable {
                     ?? ProviderChains(speechToText: [], languageModel: [], textToSpeech: [])
             },
             instance: { house.running[$0] },
-            settings: { _, call in
+            settings: { provider, call in
                 var settings = SessionSettings()
                 settings.language = byName[call.profile]?.policy.language.tag ?? ""
+                if let voice = byName[call.profile]?.voices[provider.name] {
+                    let known = house.running[provider.name]?.declaration.capabilities
+                    settings.configuration = ["voice": .string(known?.spelling(ofVoice: voice) ?? voice)]
+                }
                 settings.tools = tools.offer(to: call.profile)
                 return settings
             },
