@@ -90,6 +90,37 @@ twilio_call *twilio_desk_by_key(twilio_provider *provider, vc_str key) {
     return found;
 }
 
+/// Keeps news of a sid that an answer of the REST API may still bring. The caller holds the lock.
+static void keep_early(twilio_provider *provider, const char *sid, uint32_t news, uint32_t code,
+                       tw_call_status status) {
+    bool is_awaited = false;
+    for (twilio_call *call = provider->calls; call && !is_awaited; call = call->next)
+        is_awaited = call->direction == VC_CALL_OUTBOUND && !call->sid[0];
+    if (!is_awaited) return;
+    twilio_early_news *kept = NULL;
+    for (uint32_t index = 0; index < TWILIO_MAX_EARLY && !kept; index++)
+        if (strcmp(provider->early[index].sid, sid) == 0) kept = &provider->early[index];
+    if (!kept) {
+        kept = &provider->early[provider->early_count++ % TWILIO_MAX_EARLY];
+        *kept = (twilio_early_news){0};
+        snprintf(kept->sid, sizeof kept->sid, "%s", sid);
+    }
+    if (!(kept->news & TWILIO_NEWS_OVER)) kept->code = code, kept->status = status;
+    kept->news |= news;
+}
+
+/// The call has its sid: what was told of it before is its own. The caller holds the lock.
+static void take_early(twilio_call *call) {
+    twilio_early_news *early = call->provider->early;
+    for (uint32_t index = 0; index < TWILIO_MAX_EARLY; index++) {
+        if (strcmp(early[index].sid, call->sid) != 0) continue;
+        call->news |= early[index].news;
+        if (early[index].news & TWILIO_NEWS_OVER)
+            call->news_code = early[index].code, call->over_status = early[index].status;
+        early[index] = (twilio_early_news){0};
+    }
+}
+
 /// Leaves news with the call of that number, or of that sid, and has its session look. False: there is no such call.
 bool twilio_desk_news(twilio_provider *provider, uint64_t number, const char *sid, uint32_t news, uint32_t code,
                       tw_call_status status, const char *text) {
@@ -107,7 +138,12 @@ bool twilio_desk_news(twilio_provider *provider, uint64_t number, const char *si
             snprintf(found->news_text, sizeof found->news_text, "%s", text);
         }
         found->news |= news;
-        if (news & TWILIO_NEWS_PLACED) snprintf(found->sid, sizeof found->sid, "%s", sid);
+        if (news & TWILIO_NEWS_PLACED) {
+            snprintf(found->sid, sizeof found->sid, "%s", sid);
+            take_early(found);
+        }
+    } else if (!number && sid[0]) {
+        keep_early(provider, sid, news, code, status);
     }
     pthread_mutex_unlock(&provider->lock);
     if (!session) return found != NULL;

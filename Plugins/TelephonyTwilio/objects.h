@@ -39,6 +39,7 @@ enum {
     TWILIO_TAIL_MS = 400,            ///< What the carrier may still have to play when the agent has hung up.
     TWILIO_GOODBYE_MS = 700,         ///< For the close of the stream, within the second that CLOSED may take.
     TWILIO_TRANSFER_MS = 10000,      ///< For the REST API to take a transfer.
+    TWILIO_MAX_EARLY = 32,           ///< As many calls can be on their way to a sid at once.
     TWILIO_RING_SLACK_MS = 1500,     ///< Twilio counts whole seconds, and tells late: then we end the call.
     TWILIO_REST_ATTEMPTS = 3,        ///< To end a call: one that is not ended is paid for until its time limit.
     TWILIO_REST_ANSWER_MAX = 16384,  ///< A call as JSON has some 2 KiB.
@@ -134,6 +135,14 @@ struct twilio_call {
     uint32_t outbox_count;
 };
 
+/// News of a sid that is nobody's yet: Twilio tells that a callee's phone rings by one connection, and which call that
+/// is by another, which may be slower.
+typedef struct twilio_early_news {
+    char sid[TW_SID_MAX];
+    uint32_t news, code;
+    tw_call_status status;
+} twilio_early_news;
+
 /// A request to the REST API. It outlives the session: a call that was placed for nobody must be ended.
 typedef struct twilio_request {
     struct twilio_request *next;
@@ -166,6 +175,8 @@ struct twilio_provider {
     uint32_t call_count;
     uint64_t next_number;
     twilio_request *requests;
+    twilio_early_news early[TWILIO_MAX_EARLY];
+    uint32_t early_count; ///< Ever kept: the oldest gives way.
     bool is_draining, is_drained;
 
     // The provider's own, under the host's order of its calls.

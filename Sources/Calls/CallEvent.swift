@@ -6,7 +6,8 @@ public enum CallEvent: Sendable {
     // Signalling.
     /// Media flows both ways; the agent may speak.
     case answered
-    case hungUp(HangUpCause)
+    /// `code` is the protocol's, a SIP status or 0: of a call that went out and was not answered it says why.
+    case hungUp(HangUpCause, code: Int = 0)
     /// The far end put the call on hold (true) or took it back.
     case hold(Bool)
     /// No packet has arrived for as long as the media engine tolerates.
@@ -163,12 +164,17 @@ public struct SpeechMark: Sendable, Equatable {
     }
 }
 
-/// Why the far end, or the network, ended the call.
+/// Why the far end, or the network, ended the call. The last three are of a call that went out and was not answered.
 public enum HangUpCause: UInt8, Sendable {
     case caller, network, rejected, transferred
+    case busy, noAnswer
+    /// There was no way to the callee: no such place, or a network that failed.
+    case unreachable
 }
 
 /// Why this host ends the call.
 public enum HangUpReason: UInt8, Sendable {
     case agentDone, noInput, providersFailed, mediaTimeout, limit, operatorRequest, shutdown, transferred
+    /// A callee who was called did not answer in time.
+    case noAnswer
 }

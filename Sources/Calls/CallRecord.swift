@@ -29,6 +29,8 @@ public struct CallRecord: Sendable, Equatable {
     }
 
     public var end: End
+    /// The protocol's word for a far end's end: a SIP status, or 0.
+    public var code = 0
     public var durationMs = 0
     public var lines: [Line] = []
     public var turns: [TurnRecord] = []

@@ -4,11 +4,26 @@ extension Conversation {
         guard phase == .waiting else { return }
         phase = .talking
         answeredAt = now
+        if policy.answerWithinMs > 0 {
+            disarm(Timers.answer)
+            armCallMax(at: now)
+        }
         if policy.greeting.text.isEmpty {
             awaitCaller(at: now)
         } else {
             say(policy.greeting.text, kind: .fixed, isProtected: policy.greeting.isProtected, at: now)
         }
+    }
+
+    mutating func armCallMax(at now: Instant) {
+        arm(Timers.callMax, policy.callMaxMs > 0 ? now.advanced(byMs: policy.callMaxMs) : nil)
+    }
+
+    /// By the far end, or by what lies between.
+    mutating func hungUp(_ cause: HangUpCause, _ code: Int, at now: Instant) {
+        record.code = code
+        let isUnanswered = phase == .waiting && policy.answerWithinMs > 0
+        finish(.farEnd(isUnanswered && cause == .network ? .unreachable : cause), at: now)
     }
 
     mutating func carryOut(_ control: CallControl, at now: Instant) {
@@ -56,6 +71,7 @@ extension Conversation {
         switch timer {
         case Timers.callMax:
             phase == .talking ? sayGoodbye(.goodbye, .limit, at: now) : end(.limit, at: now)
+        case Timers.answer: end(.noAnswer, at: now)
         case Timers.farewell: end(agent?.hangUpReason ?? .agentDone, at: now)
         case Timers.holdMax: end(.limit, at: now)
         case Timers.transfer: transferred(false, at: now)

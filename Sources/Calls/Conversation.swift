@@ -10,7 +10,8 @@
 ///                └─ commit ─► a new epoch     └─► HeardText ──► Dialogue (what the model believes it said)
 ///
 ///   waiting ──answered──► talking ──goodbye──► ending ──heard, or out of time──► over
-///                            └──────────────── hung up ─────────────────────────►┘
+///      │                     └──────────────── hung up ─────────────────────────►┘
+///      └── a call that went out: busy, refused, nobody there, out of time ──────►┘
 ///
 /// While it is talking the floor belongs to nobody (`agent == nil`: the caller speaks or is awaited) or to the agent.
 /// All of the agent's work belongs to the epoch of its turn. The recogniser alone has none.
@@ -93,7 +94,7 @@ public struct Conversation: Sendable {
     /// The floor is the agent's and the caller hears or awaits it.
     var agentHasFloor: Bool { agent != nil && !bargeIn.isPaused && !isOnHold }
 
-    /// The call exists and is ringing: sessions are opened while it costs nobody time.
+    /// The call exists and is ringing, here or at the callee: sessions are opened while it costs nobody time.
     public mutating func begin(at now: Instant) -> [CallAction] {
         for failover in [recognisers, models, voices, turnDetectors] {
             // A standby that is open already saves the time of opening it when it is needed.
@@ -103,7 +104,11 @@ public struct Conversation: Sendable {
                 open(Provider(kind: failover.kind, index: index, name: name))
             }
         }
-        arm(Timers.callMax, policy.callMaxMs > 0 ? now.advanced(byMs: policy.callMaxMs) : nil)
+        if policy.answerWithinMs > 0 {
+            arm(Timers.answer, now.advanced(byMs: policy.answerWithinMs))
+        } else {
+            armCallMax(at: now)
+        }
         return takeActions()
     }
 
@@ -111,7 +116,7 @@ public struct Conversation: Sendable {
         guard phase != .over else { return [] }
         switch event {
         case .answered: answered(at: now)
-        case .hungUp(let cause): finish(.farEnd(cause), at: now)
+        case .hungUp(let cause, let code): hungUp(cause, code, at: now)
         case .end(let reason): end(reason, at: now)
         case .mediaTimeout: end(.mediaTimeout, at: now)
         case .hold(let isHeld): hold(isHeld, at: now)
@@ -221,6 +226,7 @@ enum Timers {
     static let farewell = TimerID(.call, 1)
     static let holdMax = TimerID(.call, 2)
     static let transfer = TimerID(.call, 3)
+    static let answer = TimerID(.call, 4)
 
     static let ofAgentTurn = [silence, token, audio, tools]
 }

@@ -13,8 +13,8 @@ enum VCHost {
     /// The commands in the order of the help text.
     private static var commands: [any Command.Type] {
         [
-            RunCommand.self, CallCommand.self, PluginsCommand.self, ModelsCommand.self, VoicesCommand.self,
-            ConformCommand.self, ConfigCommand.self,
+            RunCommand.self, DialCommand.self, CallCommand.self, PluginsCommand.self, ModelsCommand.self,
+            VoicesCommand.self, ConformCommand.self, ConfigCommand.self,
         ]
     }
 

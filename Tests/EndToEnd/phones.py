@@ -163,7 +163,12 @@ class Baresip:
         self._say("dial", f"sip:{number}@127.0.0.1:{host.sip}")
         self.wait_for("CALL_ESTABLISHED")
 
+    def accept(self):
+        self._say("accept")
+        self.wait_for("CALL_ESTABLISHED")
+
     def hang_up(self):
+        """Of a call that rings here: 486."""
         self._say("hangup")
 
     def press(self, keys):

@@ -68,6 +68,15 @@ def mu_law(samples):
     return bytes(coded)
 
 
+def from_mu_law(coded):
+    """What a listener hears of these codes."""
+    def sample(code):
+        bits = ~code & 0xFF
+        magnitude = (((bits & 15) << 3) + 0x84 << (bits >> 4 & 7)) - 0x84
+        return -magnitude if bits & 0x80 else magnitude
+    return array.array("h", [sample(code) for code in coded])
+
+
 def levels(samples, frame=FRAME):
     """Root mean square of each 20 ms."""
     return [math.sqrt(sum(s * s for s in samples[at:at + frame]) / frame) for at in range(0, len(samples) - frame + 1, frame)]

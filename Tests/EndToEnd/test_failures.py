@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -70,6 +71,26 @@ class Providers(unittest.TestCase):
         clip, rate = sound.read(ROOT / ".cache/clips/en/technicalGoodbye.wav")
         first, last = heard[-1]
         self.assertGreater((last - first) / 8000, 0.7 * len(clip) / rate)
+
+
+    def test_a_profile_of_which_nothing_runs_refuses_its_callers_with_503_and_a_time(self):
+        """A trunk takes its next route. That somebody is busy, or an answer and then a goodbye, would cost the caller the call."""
+        template = INSTANT.replace("plugin = InstantLLM", "plugin = LLMRules\nknowledge = {folder}/there-is-none")
+        with Host(template=template) as host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            caller.bind(("127.0.0.1", 0))
+            caller.settimeout(5)
+            port = caller.getsockname()[1]
+            lines = [f"INVITE sip:desk@127.0.0.1:{host.sip} SIP/2.0", f"Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK1;rport",
+                     f"From: <sip:a@127.0.0.1:{port}>;tag=1", f"To: <sip:desk@127.0.0.1:{host.sip}>", "Call-ID: nobody@127.0.0.1",
+                     "CSeq: 1 INVITE", f"Contact: <sip:a@127.0.0.1:{port}>", "Max-Forwards: 70", "Content-Length: 0", "", ""]
+            caller.sendto("\r\n".join(lines).encode(), ("127.0.0.1", host.sip))
+            answer = ""
+            while not answer.startswith("SIP/2.0 ") or answer.startswith("SIP/2.0 1"):
+                answer = caller.recv(65536).decode()
+            said = host.said()
+        self.assertTrue(answer.startswith("SIP/2.0 503 "), answer)
+        self.assertRegex(answer, r"(?m)^Retry-After: \d+")
+        self.assertIn("[profile.default] has no llm that runs", said)
 
 
 class Ending(unittest.TestCase):

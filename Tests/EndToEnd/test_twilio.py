@@ -97,15 +97,6 @@ do = transfer +15559990000
 """
 
 
-def samples(mu_law):
-    """What a caller hears of these codes."""
-    def sample(code):
-        bits = ~code & 0xFF
-        magnitude = (((bits & 15) << 3) + 0x84 << (bits >> 4 & 7)) - 0x84
-        return -magnitude if bits & 0x80 else magnitude
-    return sound.array.array("h", [sample(code) for code in mu_law])
-
-
 class Calls(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -146,7 +137,7 @@ class Calls(unittest.TestCase):
         self.host.wait_for("agent", heard="What are your opening hours?")
         time.sleep(0.2)
         # Digits are answered like words.
-        heard = samples(stream.heard)
+        heard = sound.from_mu_law(stream.heard)
         stream.press("159#")
         time.sleep(0.2)
         call.hang_up()
@@ -188,7 +179,7 @@ class Calls(unittest.TestCase):
         self.assertGreater(clears[0][1], 3 * FRAME, "the carrier held audio, which was thrown away")
         silent_from = len(stream.heard)
         time.sleep(0.2)
-        after = samples(stream.heard[silent_from:])
+        after = sound.from_mu_law(stream.heard[silent_from:])
         self.assertLess(max(sound.levels(after), default=0), sound.LOUD, "the agent went on")
         call.hang_up()
         self.assertGreaterEqual(self.ended(call)["bargeIns"], 1)
@@ -202,7 +193,7 @@ class Calls(unittest.TestCase):
         self.assertEqual(self.ended(call)["end"], "host.agentDone")
         self.assertTrue(stream.wait(3) and call.is_over.wait(3))
         self.assertEqual((stream.close_code, call.status, stream.violations), (1000, "completed", []))
-        first, last = sound.spans(samples(stream.heard))[-1]
+        first, last = sound.spans(sound.from_mu_law(stream.heard))[-1]
         self.assertAlmostEqual((last - first) / 8000, 31 / 15, delta=0.3)
 
     def test_a_caller_is_sent_to_somebody_else_by_a_new_document(self):
@@ -289,7 +280,7 @@ class Calls(unittest.TestCase):
         mad.stream.garbage(*[b"?"] * 60)
         self.assertEqual(self.ended(mad)["end"], "farEnd.network")
         self.assertFalse(other.is_over.is_set())
-        self.assertGreater(max(sound.levels(samples(other.stream.heard))), sound.LOUD)
+        self.assertGreater(max(sound.levels(sound.from_mu_law(other.stream.heard))), sound.LOUD)
         self.assertEqual(other.stream.violations, [])
         other.hang_up()
 

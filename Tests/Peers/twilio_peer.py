@@ -133,6 +133,7 @@ class Twilio:
         self.algorithm, self.signing_key = algorithm, signing_key
         self.calls, self.requests, self.refusals = {}, [], []
         self.rest_faults = []  # (status, code) of the next answers
+        self.early_statuses = []  # told of the next calls before the REST API has answered who they are
         self._rest = ThreadingHTTPServer(("127.0.0.1", 0), type("API", (API,), {"twilio": self}))
         self._rest.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._rest.server_port}"
@@ -233,6 +234,9 @@ class API(BaseHTTPRequestHandler):
         call.document, call.status_callback = fields["Twiml"], fields.get("StatusCallback")
         call.status_events = [value for name, value in form if name == "StatusCallbackEvent"]
         self.twilio.calls[call.sid] = call
+        if self.twilio.early_statuses:
+            call.status = self.twilio.early_statuses.pop(0)
+            call.tell_status()
         self.answer(201, self.resource(call))
 
     def resource(self, call):

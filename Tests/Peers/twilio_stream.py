@@ -246,8 +246,10 @@ class Stream:
             self.count({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": digit}})
 
     def garbage(self, *payloads):
-        for payload in payloads:
-            self.socket.send(payload)
+        # The host may have enough in the middle of them.
+        with contextlib.suppress(OSError):
+            for payload in payloads:
+                self.socket.send(payload)
 
     def stop(self, closes=True):
         """Twilio's end of a stream: `stop`, and the close behind it."""

@@ -144,6 +144,32 @@ private final class Heard<Event: Sendable>: Sendable {
         #expect(phone.instance.faults.total == 1)
     }
 
+    @Test("A caller whom the host cannot serve is told so, and not that somebody is busy")
+    func refusalCodes() throws {
+        #expect(HangUpReason.providersFailed.refusalCode == 503 && HangUpReason.shutdown.refusalCode == 503)
+        #expect(HangUpReason.agentDone.refusalCode == 0)
+        let phone = try phone { _ in }
+        let heard = Heard<TelephonyEvent>()
+        let session = try phone.dial(to: "sip:x", ringTimeoutMs: 1_000, call: "c3") {
+            heard.add($0)
+            return .accepted
+        }
+        session.hangUp(.providersFailed)
+        try waitUntil("the end") { heard.all.count == 2 }
+        #expect(heard.all.last == .hungUp(.agent, code: 503, reason: "providersFailed"))
+        session.close()
+        try waitUntil("the session's end") { phone.instance.sessionCount == 0 }
+    }
+
+    @Test("How a call that went out has ended is told apart by the protocol's code")
+    func ends() {
+        #expect(TelephonyEvent.Cause.refused.hangUpCause(code: 486) == .busy)
+        #expect(TelephonyEvent.Cause.refused.hangUpCause(code: 600) == .busy)
+        #expect(TelephonyEvent.Cause.refused.hangUpCause(code: 603) == .rejected)
+        #expect(TelephonyEvent.Cause.noAnswer.hangUpCause(code: 408) == .noAnswer)
+        #expect(TelephonyEvent.Cause.failed.hangUpCause(code: 503) == .network)
+    }
+
     @Test("Events that come while an outgoing call is opened are held until it is, and keep their order")
     func outbound() throws {
         let phone = try phone { _ in }

@@ -29,7 +29,10 @@ public struct CallPolicy: Sendable, Equatable {
     public var contextRepairMs = 1_500
     /// Time that what has left the host takes to the caller's ear: network, jitter buffer and handset.
     public var earDelayMs = 150
-    /// The longest call. 0: no limit.
+    /// A call that goes out is given up when it was not answered within this time. 0: the call came in, and is answered
+    /// by us.
+    public var answerWithinMs = 0
+    /// The longest call, from the answer where it went out. 0: no limit.
     public var callMaxMs = 3_600_000
     /// A call on hold ends after this time.
     public var holdMaxMs = 600_000

@@ -27,6 +27,8 @@ public struct ToolFailure: Error, Sendable, Equatable {
         case refused
         case tooLarge
         case interrupted
+        /// The line of this call cannot do it.
+        case unsupported
         case configuration
     }
 

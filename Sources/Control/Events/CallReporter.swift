@@ -114,7 +114,7 @@ extension CallRecord.End {
 extension CallRecord {
     var json: [String: JSONValue] {
         return [
-            "event": "ended", "end": .string(end.name), "durationMs": number(durationMs),
+            "event": "ended", "end": .string(end.name), "code": number(code), "durationMs": number(durationMs),
             "callerTurns": number(callerTurns),
             "agentTurns": number(agentTurns), "bargeIns": number(bargeIns), "falseAlarms": number(falseAlarms),
             "failovers": number(failovers), "declines": number(declines), "digits": .string(digits),

@@ -9,8 +9,17 @@ enum BackToBackTranslation {
         draft.set(telephony, "mi_port", reading.number("opensips", ["port"], ["MI_PORT"], or: "8080"))
         draft.set(telephony, "event_ip", reading.value("engine", ["event_ip"], ["EVENT_IP"], or: "127.0.0.1"))
         draft.set(telephony, "event_port", reading.number("engine", ["event_port"], ["EVENT_PORT"], or: "0"))
+        sessionFlags(reading, &draft)
         media(&reading, &draft)
         perCall(&reading, &draft)
+    }
+
+    /// What the script of that deployment gives `ua_session_server_init`: "rbh" where the connector had Vosk or
+    /// SmartSpeech, and "drbh" in all others, which is the plugin's default. No old file says it, and it must be the
+    /// script's: without `d` OpenSIPS acknowledges the answer to our own re-INVITE, and a second ACK would be ours.
+    private static func sessionFlags(_ reading: HistoricReading, _ draft: inout HistoricDraft) {
+        guard [.vosk, .smartSpeech].contains(reading.dialect) else { return }
+        draft.set(telephony, "session_flags", Setting("rbh", from: .historic(reading.dialect)))
     }
 
     /// The connector's range without its last port, ours with it: one port more does no harm, and the number that the

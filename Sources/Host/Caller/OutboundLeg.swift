@@ -35,7 +35,9 @@ final class OutboundLeg: Sendable {
         engine = try MediaEngine(configuration: media)
         try engine.start()
         let box = Box()
-        MediaService(engine: engine, options: StreamOptions()) { _, stream in box.leg?.negotiated(stream) }.install()
+        MediaService(engine: engine, options: { _ in StreamOptions() }) { _, stream in
+            box.leg?.negotiated(stream)
+        }.install()
 
         let log = ProviderLogger(logger)
         let registry = PluginRegistry(directory: plugins, loader: try PluginLoader(log: log), log: QuietLog())

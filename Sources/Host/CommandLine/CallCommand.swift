@@ -8,7 +8,7 @@ import Providers
 
 enum CallCommand: Command {
     static let name = "call"
-    static let summary = "place a call as the caller, and show where the time of each turn goes"
+    static let summary = "be the caller of an agent, for a test, and show where the time of each turn goes"
 
     private static let options = [
         Option("--say", "FILE.wav", "what to say, each file when the agent has finished; may be given several times"),
@@ -25,9 +25,11 @@ enum CallCommand: Command {
         usage: vchost call sip:USER@HOST[:PORT] --say FILE.wav [--record OUT.wav] [--watch SOCKET] [--json]
                vchost call sip:USER@HOST[:PORT] --script FILE.json --sounds DIRECTORY [...]
 
-        Calls, speaks, and shows what was heard and how long each stage of each answer took. The transcript and the
-        stages come from the host that answers, if --watch names its events_socket; how soon the agent was heard, and
-        how soon an interruption silenced it, is measured on the caller's side.
+        Calls as a person would, speaks, and shows what was heard and how long each stage of each answer took. The
+        transcript and the stages come from the host that answers, if --watch names its events_socket; how soon the
+        agent was heard, and how soon an interruption silenced it, is measured on the caller's side.
+
+        To have a running host call somebody for its agent: `vchost dial`.
 
         \(Arguments.help(options))
 

@@ -45,6 +45,11 @@ enum BuiltInTools {
         }
     }
 
+    /// Told to the model, which may then say the digits, or offer something else, instead of believing that they went.
+    static var noWayForDigits: ToolResult {
+        .failed(ToolFailure(.unsupported, "no key was pressed: this telephone line takes no digits from us"))
+    }
+
     private static func problem(_ message: String) -> ToolResult { .failed(ToolFailure(.arguments, message)) }
 
     private static func describe(_ name: String, _ purpose: String, _ parameters: [String: String]) -> JSONValue {

@@ -1,4 +1,5 @@
-// Where calls come in: each is admitted or declined, given its profile, and kept until it is over.
+// Where calls come in: each is admitted or declined, given its profile, and kept until it is over. Those that go out
+// (`CallDesk+Outbound.swift`) are kept beside them.
 //
 // Plugins report calls on their own threads and must get their answer at once, so what takes longer than a look at the
 // table is done on the desk's own thread, one thing after the other.
@@ -14,7 +15,7 @@ import Providers
 import Synchronization
 
 final class CallDesk: Sendable {
-    private struct State {
+    struct State {
         var admission: Admission
         var calls: [String: LiveCall] = [:]
         /// Keys of calls whose session is not open yet, and whether their caller has given up meanwhile.
@@ -30,23 +31,31 @@ final class CallDesk: Sendable {
     let tools: any CallTools
     let clips: any ClipLibrary
     /// A stream for a call whose audio the plugin carries; nil when the engine has no room.
-    private let openFrames: @Sendable () -> MediaStream?
-    private let profiles: [CallProfile]
-    private let defaultProfiles: [String]
+    let openFrames: @Sendable () -> MediaStream?
+    /// Whoever can call, of each name the newest generation.
+    let telephony: @Sendable () -> [TelephonyProvider]
+    /// Names of providers that nothing runs under, of those given.
+    private let missing: @Sendable ([String]) -> [String]
+    let profiles: [CallProfile]
+    let defaultProfiles: [String]
+    let callsMax: Int
+    private let retryAfterS: Int
     private let recordings: String
     private let events: EventSocket?
-    private let logger: Logger
-    private let state: Mutex<State>
-    private let queue = DispatchQueue(label: "calls desk")
+    let logger: Logger
+    let state: Mutex<State>
+    let queue = DispatchQueue(label: "calls desk")
     /// Completing a file waits for the media thread and the disk; new calls shall not.
     private let files = DispatchQueue(label: "recordings")
     /// Tells the calls of this run from those of another in logs and file names.
-    private let run: String
+    let run: String
 
     init(
         loop: CallLoop, pump: FramePump, detection: DetectionDesk, sessions: ProviderSessions, health: ProviderHealth,
         tools: any CallTools, clips: any ClipLibrary, openFrames: @escaping @Sendable () -> MediaStream?,
-        profiles: [CallProfile], configuration: Configuration, events: EventSocket?, logger: Logger
+        telephony: @escaping @Sendable () -> [TelephonyProvider],
+        missing: @escaping @Sendable ([String]) -> [String], profiles: [CallProfile], configuration: Configuration,
+        events: EventSocket?, logger: Logger
     ) {
         self.loop = loop
         self.pump = pump
@@ -56,16 +65,16 @@ final class CallDesk: Sendable {
         self.tools = tools
         self.clips = clips
         self.openFrames = openFrames
+        self.telephony = telephony
+        self.missing = missing
         self.profiles = profiles
         self.events = events
         self.logger = logger
         defaultProfiles = configuration.list("vchost", "default_profile")
         recordings = configuration.text("vchost", "recordings")
-        state = Mutex(
-            State(
-                admission: Admission(
-                    callsMax: configuration.integer("vchost", "calls_max"),
-                    retryAfterS: UInt32(configuration.integer("vchost", "retry_after_s")))))
+        callsMax = configuration.integer("vchost", "calls_max")
+        retryAfterS = configuration.integer("vchost", "retry_after_s")
+        state = Mutex(State(admission: Admission(callsMax: callsMax, retryAfterS: UInt32(retryAfterS))))
         run = String(UInt32(truncatingIfNeeded: time(nil)), radix: 36)
     }
 
@@ -108,6 +117,13 @@ final class CallDesk: Sendable {
             return state.opening.removeValue(forKey: incoming.key) ?? false
         }
         guard !isWithdrawn else { return ended(call) }
+        if let kind = missingKind(of: profile) {
+            logger.error(
+                "declined with 503: [profile.\(profile.name)] has no \(kind) that runs",
+                of: LogSubject(name: provider.instance.name, call: id))
+            provider.decline(key: incoming.key, code: 503, retryAfterSeconds: retryAfterS)
+            return ended(call)
+        }
         var frames: MediaStream?
         if provider.profile == .frames {
             frames = openFrames()
@@ -117,6 +133,12 @@ final class CallDesk: Sendable {
                 return ended(call)
             }
         }
+        // Whatever becomes of it, a call that was `incoming` is `ended`.
+        publish(
+            "incoming", call.identity,
+            [
+                "from": .string(incoming.from), "to": .string(incoming.to), "profile": .string(profile.name),
+            ])
         do throws(ProviderFailure) {
             let session = try provider.answerable(key: incoming.key, call: id) { [weak call] event in
                 call?.happened(event) ?? .stale
@@ -124,17 +146,12 @@ final class CallDesk: Sendable {
             logger.info(
                 "\(incoming.from) calls \(incoming.to), answered by [profile.\(profile.name)]",
                 of: LogSubject(name: provider.instance.name, call: id))
-            events?.publish(
-                JSONValue.object([
-                    "event": "incoming", "call": .string(id), "protocolCall": .string(incoming.protocolCall),
-                    "from": .string(incoming.from), "to": .string(incoming.to), "profile": .string(profile.name),
-                ]).text)
             call.begin(session, frames: frames)
         } catch {
             logger.error(error.message, of: LogSubject(name: provider.instance.name, call: id))
             frames?.close()
             provider.decline(key: incoming.key, code: 503, retryAfterSeconds: 1)
-            ended(call)
+            call.fail(error.message)
         }
     }
 
@@ -144,7 +161,25 @@ final class CallDesk: Sendable {
         call?.negotiated(stream)
     }
 
+    /// The kind of provider of which this profile has none that runs. Nobody could hear, think or speak in its calls,
+    /// so they are refused while a trunk can still take its next route.
+    func missingKind(of profile: CallProfile) -> String? {
+        let chains = profile.chains
+        let kinds = [
+            ("stt", chains.speechToText), ("llm", chains.languageModel), ("tts", chains.textToSpeech),
+        ]
+        return kinds.first { !$0.1.isEmpty && missing($0.1).count == $0.1.count }?.0
+    }
+
     // MARK: For a call
+
+    /// Tells whoever watches.
+    func publish(_ event: String, _ call: CallIdentity, _ members: [String: JSONValue] = [:]) {
+        let own: [String: JSONValue] = [
+            "event": .string(event), "call": .string(call.id), "protocolCall": .string(call.protocolCall),
+        ]
+        events?.publish(JSONValue.object(own.merging(members) { $1 }).text)
+    }
 
     func reporter(for call: LiveCall) -> any CallObserver {
         let reporter = CallReporter(
@@ -153,6 +188,7 @@ final class CallDesk: Sendable {
                 logger.write(Logger.Level(level), message, of: LogSubject(call: identity.id))
             },
             whenEnded: { [logger] record, identity in
+                call.recorded(record)
                 logger.info(
                     "ended after \(record.durationMs / 1000) s: \(record.end.name), "
                         + "\(record.callerTurns) turns of the caller, \(record.bargeIns) interruptions, "

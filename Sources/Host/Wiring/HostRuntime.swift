@@ -51,9 +51,16 @@ final class HostRuntime: Sendable {
         options.callFrameWake = pump.wake
         var frameOptions = options
         frameOptions.kind = .frames(sampleRateHz: 8_000)
-        MediaService(engine: engine, options: options) { session, stream in
-            box.desk?.negotiated(session, stream)
-        }.install()
+        // A call that goes out gets its rate before the callee has chosen a codec, because its sessions are opened
+        // while it rings: that of the codec which we offer first.
+        var outboundOptions = options
+        outboundOptions.kind = .rtp(sampleRateHz: engine.configuration.codecs.first?.conversationRateHz ?? 8_000)
+        MediaService(
+            engine: engine, options: { [options, outboundOptions] call in
+                box.desk?.isOutbound(call) == true ? outboundOptions : options
+            },
+            opened: { call, stream in box.desk?.opened(call, stream) }
+        ) { session, stream in box.desk?.negotiated(session, stream) }.install()
 
         let log = ProviderLogger(logger)
         // Before the directory is read, so that what changes meanwhile is seen.
@@ -90,7 +97,7 @@ final class HostRuntime: Sendable {
 
         let profiles = configuration.sections(of: "profile").map { CallProfile($0, in: configuration) }
         let byName = Dictionary(profiles.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        let tools = ToolDesk(profiles, configuration)
+        let tools = ToolDesk(profiles, configuration) { box.desk?.takesDigits($0) ?? false }
         let socketPath = configuration.text("vchost", "events_socket")
         let events = socketPath.isEmpty ? nil : try EventSocket(path: socketPath)
         self.events = events
@@ -125,7 +132,8 @@ final class HostRuntime: Sendable {
         desk = CallDesk(
             loop: loop, pump: pump, detection: try DetectionDesk(logger: logger), sessions: sessions,
             health: health, tools: tools, clips: clips,
-            openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) }, profiles: profiles,
+            openFrames: { [engine, frameOptions] in try? engine.openStream(frameOptions) },
+            telephony: { house.callers }, missing: { house.running.missing(of: $0) }, profiles: profiles,
             configuration: configuration, events: events, logger: logger)
         box.desk = desk
 
@@ -143,8 +151,12 @@ final class HostRuntime: Sendable {
         self.plugins = plugins
         crashes.tell(plugins)
         let controlPath = configuration.text("vchost", "control_socket")
-        let control = controlPath.isEmpty ? nil : try ControlSocket(
-            path: controlPath, handler: PluginControl(plugins: plugins, health: health, version: VCHost.version).handle)
+        let pluginControl = PluginControl(plugins: plugins, health: health, version: VCHost.version)
+        let dialControl = DialControl(desk: desk)
+        let control = controlPath.isEmpty ? nil : try ControlSocket(path: controlPath) { request, answer in
+            request["command"]?.string == "dial"
+                ? dialControl.handle(request, answer) : pluginControl.handle(request, answer)
+        }
         self.control = control
         // A host that nobody can call is no host; whoever started it should hear of that, and not the callers.
         guard !telephony.running.isEmpty else {

@@ -33,7 +33,7 @@ struct PluginControl: Sendable {
         case let other:
             answer(
                 ControlSocket.failure(
-                    "there is no command \(other ?? "in the request"); there are plugins, reload and pardon"))
+                    "there is no command \(other ?? "in the request"); there are plugins, reload, pardon and dial"))
         }
     }
 }

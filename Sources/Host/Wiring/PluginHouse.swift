@@ -46,6 +46,9 @@ final class PluginHouse: ProviderHouse {
 
     var telephony: [TelephonyProvider] { state.withLock { Array($0.telephony.values) } }
 
+    /// Those that new calls go out by: of each name the newest.
+    var callers: [TelephonyProvider] { telephony.filter { running[$0.instance.name] === $0.instance } }
+
     /// A detector that has been created.
     func detector(of instance: ProviderInstance) -> VoiceActivityProvider? {
         state.withLock { $0.detectors[ObjectIdentifier(instance)] }
@@ -137,7 +140,7 @@ final class PluginHouse: ProviderHouse {
                 guard chain.contains(where: names.contains), running.missing(of: chain).count == chain.count else {
                     return nil
                 }
-                return "[\(profile.name)] has no \(kind) any more: its calls are told of a technical problem"
+                return "[\(profile.name)] has no \(kind) any more: its new calls are declined with 503"
             }
         }
     }

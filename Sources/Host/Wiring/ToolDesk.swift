@@ -19,8 +19,14 @@ final class ToolDesk: CallTools {
     private let remote: [String: Remote]
     private let targets: [String: String]
     private let offers: [String: JSONValue]
+    private let takesDigits: @Sendable (CallIdentity) -> Bool
 
-    init(_ profiles: [CallProfile], _ configuration: Configuration) {
+    /// - Parameter takesDigits: whether there is a way for digits to the far end of a call.
+    init(
+        _ profiles: [CallProfile], _ configuration: Configuration,
+        takesDigits: @escaping @Sendable (CallIdentity) -> Bool
+    ) {
+        self.takesDigits = takesDigits
         var remote: [String: Remote] = [:]
         for section in configuration.sections(of: "tool") {
             let declaration = ToolDeclaration(section, in: configuration)
@@ -45,7 +51,8 @@ final class ToolDesk: CallTools {
 
     func run(_ call: ToolCall, ticket: Ticket, for identity: CallIdentity, mailbox: CallMailbox) {
         guard let tool = remote[call.name] else {
-            let result = BuiltInTools.result(of: call, transferTarget: targets[identity.profile] ?? "")
+            var result = BuiltInTools.result(of: call, transferTarget: targets[identity.profile] ?? "")
+            if case .control(.sendDTMF) = result, !takesDigits(identity) { result = BuiltInTools.noWayForDigits }
             mailbox.post(.toolResult(ticket, call: call.id, result))
             return
         }

@@ -13,6 +13,9 @@ import Synchronization
 public final class MediaService: Sendable {
     /// Told when a stream's first description was agreed on, on the plugin's thread: the call's rates are known then.
     public typealias Negotiated = @Sendable (_ session: vc_handle, _ stream: MediaStream) -> Void
+    /// Told when a plugin opens a stream for a call, on the plugin's thread. The call has its own id here, since a
+    /// plugin may be quicker than the `dial` that made its session.
+    public typealias Opened = @Sendable (_ call: String, _ stream: MediaStream) -> Void
 
     private final class Entry: @unchecked Sendable {
         let session: vc_handle
@@ -43,14 +46,19 @@ public final class MediaService: Sendable {
     private static let running = Mutex<MediaService?>(nil)
 
     private let engine: MediaEngine
-    private let options: StreamOptions
+    private let options: @Sendable (_ call: String) -> StreamOptions
+    private let opened: Opened
     private let negotiated: Negotiated
     private let state = Mutex(State())
 
-    /// - Parameter options: how streams are opened: their wake descriptors above all.
-    public init(engine: MediaEngine, options: StreamOptions, negotiated: @escaping Negotiated) {
+    /// - Parameter options: how the stream of a call is opened: its wake descriptors above all.
+    public init(
+        engine: MediaEngine, options: @escaping @Sendable (_ call: String) -> StreamOptions,
+        opened: @escaping Opened = { _, _ in }, negotiated: @escaping Negotiated
+    ) {
         self.engine = engine
         self.options = options
+        self.opened = opened
         self.negotiated = negotiated
     }
 
@@ -70,13 +78,14 @@ public final class MediaService: Sendable {
     fileprivate func open(_ session: vc_handle) -> (vc_status, vc_handle) {
         guard let owner = HandleTable.shared.resolve(session) else { return (vc_status(VC_E_STALE), 0) }
         guard owner.level == .session else { return (vc_status(VC_E_ARGUMENT), 0) }
-        guard let stream = try? engine.openStream(options) else { return (vc_status(VC_E_AGAIN), 0) }
+        guard let stream = try? engine.openStream(options(owner.call)) else { return (vc_status(VC_E_AGAIN), 0) }
         let handle = state.withLock { state in
             defer { state.next += 1 }
             state.entries[state.next] = Entry(session: session, stream: stream)
             return state.next
         }
         owner.whenEnded { [weak self] in _ = self?.close(handle) }
+        opened(owner.call, stream)
         return (vc_status(VC_OK), handle)
     }
 

@@ -23,18 +23,23 @@ public enum TelephonyEvent: Sendable, Equatable {
 
     public enum Cause: UInt8, Sendable {
         case caller, agent, canceled, refused, noAnswer, failed
+
+        /// RFC 3261, 21.4.24 and 21.6.1: busy here, and busy everywhere.
+        func hangUpCause(code: Int) -> HangUpCause {
+            switch self {
+            case .caller, .agent, .canceled: .caller
+            case .refused: code == 486 || code == 600 ? .busy : .rejected
+            case .noAnswer: .noAnswer
+            case .failed: .network
+            }
+        }
     }
 
     /// As a conversation hears it; nil for what concerns only its surroundings.
     public var callEvents: [CallEvent] {
         switch self {
         case .answered: [.answered]
-        case .hungUp(let cause, _, _):
-            switch cause {
-            case .caller, .agent, .canceled: [.hungUp(.caller)]
-            case .refused, .noAnswer: [.hungUp(.rejected)]
-            case .failed: [.hungUp(.network)]
-            }
+        case .hungUp(let cause, let code, _): [.hungUp(cause.hangUpCause(code: code), code: code)]
         case .digits(let digits, _): digits.map { .digit($0) }
         case .held(let on): [.hold(on)]
         case .transferred(let succeeded, _, _): [.transferResult(succeeded: succeeded)]
@@ -190,7 +195,9 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
         tell("hangup") { theirs in withStr(reason) { hangup(theirs, UInt32(clamping: code), $0) } }
     }
 
-    public func hangUp(_ reason: HangUpReason) { hangUp(code: 0, reason: "\(reason)") }
+    /// Before its answer a call is told whether to come again: a caller whom the host cannot serve just now is not
+    /// told that somebody is busy, and a trunk tries its next route (RFC 3261, 21.5.4).
+    public func hangUp(_ reason: HangUpReason) { hangUp(code: reason.refusalCode, reason: "\(reason)") }
 
     public func transfer(to target: String) {
         guard let transfer = ops.transfer else { return refuse("transfer") }
@@ -309,6 +316,16 @@ public final class TelephonySession: CallTelephony, PluginSessionDelegate, @unch
     func requestFailed(_ request: UInt64, epoch: UInt64, _ failure: ProviderFailure) { _ = events(.failed(failure)) }
 
     func lost(_ failure: ProviderFailure) { _ = events(.lost(failure)) }
+}
+
+extension HangUpReason {
+    /// The SIP status with which a call is refused for it; 0 for the usual one.
+    var refusalCode: Int {
+        switch self {
+        case .providersFailed, .mediaTimeout, .shutdown: 503
+        case .agentDone, .noInput, .limit, .operatorRequest, .transferred, .noAnswer: 0
+        }
+    }
 }
 
 extension TelephonyEvent.Cause {
