@@ -2,32 +2,22 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
-import tempfile
 import unittest
 
 import sound
 from host import BUILT, INSTANT, PLUGINS, ROOT, Host
 from phones import Baresip
+from workshop import PluginDirectory
 
 EXAMPLE = ROOT / "Plugins/ExampleTTS/example_tts.c"
 ID = "org.vchost.example-tts"
 EM_AARCH64 = 183
 
 
-class PluginDirectory(unittest.TestCase):
-    """Each test has a copy of plugins.d, with the list of what was shipped, and a workshop outside the tree."""
-
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="plugins-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.plugins = self.folder / "plugins.d"
-        self.plugins.mkdir(mode=0o755)
-        for name in ("InstantSTT", "InstantLLM", "InstantTTS", "TelephonySIP"):
-            shutil.copy(PLUGINS / f"{name}.so", self.plugins)
-        shutil.copy(PLUGINS / ".shipped.json", self.plugins)
+class Directory(PluginDirectory):
+    """With files of a stranger's in it."""
 
     def build(self, name, identity, changes=(), more="", arguments=()):
         """The example in C under another name and id, with gcc and the headers alone."""
@@ -47,7 +37,7 @@ class PluginDirectory(unittest.TestCase):
                               capture_output=True, text=True, env=environment, timeout=30)
 
 
-class ForeignProvider(PluginDirectory):
+class ForeignProvider(Directory):
     def test_a_provider_built_elsewhere_is_heard_after_a_restart_with_nothing_rebuilt(self):
         """Issue 2, "Done means" 4, first half."""
         before = subprocess.check_output(["sha256sum", BUILT / "vchost", *sorted(PLUGINS.glob("*.so"))])
@@ -77,7 +67,7 @@ class ForeignProvider(PluginDirectory):
         self.assertEqual(before, after)
 
 
-class BrokenFiles(PluginDirectory):
+class BrokenFiles(Directory):
     def test_every_broken_file_gets_its_own_sentence_and_the_host_answers_a_call(self):
         """Issue 2, section 2 and "Done means" 4, second half."""
         good = self.build("a-good", "com.example.good")

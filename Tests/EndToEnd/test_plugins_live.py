@@ -4,23 +4,17 @@ In process, where an operator trusts it so far; what a worker adds to that is in
 """
 
 import contextlib
-import json
 import os
-import pathlib
-import shutil
 import signal
 import socket
-import subprocess
-import tempfile
 import time
 import unittest
 
 import sound
-from host import BUILT, INSTANT, PLUGINS, ROOT, Host
+from host import INSTANT, Host
 from phones import Baresip, Sipp
+from workshop import ID, AcmeVoice
 
-EXAMPLE = ROOT / "Plugins/ExampleTTS/example_tts.c"
-ID = "com.example.acme-voice"
 # The acme voice first, and one that ships with the host behind it.
 TEMPLATE = INSTANT.replace("tts = tts.instant\n", "tts = tts.acme, tts.instant\n") \
     .replace("[vchost]\n", "[vchost]\ncontrol_socket = {folder}/control.sock\nstate = {folder}/state\n") \
@@ -32,65 +26,10 @@ CALLS = 20
 RELOADS = int(os.environ.get("RELOADS", 60))
 
 
-class LivePlugins(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="plugins-live-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.plugins = self.folder / "plugins.d"
-        self.plugins.mkdir(mode=0o755)
-        for name in ("InstantSTT", "InstantLLM", "InstantTTS", "TelephonySIP"):
-            shutil.copy(PLUGINS / f"{name}.so", self.plugins)
-        shutil.copy(PLUGINS / ".shipped.json", self.plugins)
-        self.acme = self.plugins / "acme-voice.so"
-        self.image = self.build()
-
-    # What an author and an operator do
-
-    def build(self, more=""):
-        """The example in C as acme-voice 1.000.0, as bytes."""
-        source = EXAMPLE.read_text().replace("org.vchost.example-tts", ID).replace('"1.0.0"', '"1.000.0"')
-        (self.folder / "acme.c").write_text(source + more)
-        subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-fvisibility=hidden", "-I", ROOT / "Sources/PluginABI/include",
-                        "acme.c", "-o", "acme.so"], check=True, cwd=self.folder)
-        return (self.folder / "acme.so").read_bytes()
-
-    def version(self, number, image=None):
-        """Another build: the version stands in the manifest, so the hash is another too."""
-        image = image or self.image
-        self.assertEqual(image.count(b"1.000.0"), 1)
-        return image.replace(b"1.000.0", b"1.%03d.0" % number)
-
-    def install(self, image, path=None):
-        """As packages do: written beside, then renamed in."""
-        path = path or self.acme
-        beside = path.with_name("." + path.name)
-        beside.write_bytes(image)
-        beside.chmod(0o755)
-        beside.rename(path)
-
+class LivePlugins(AcmeVoice):
     def host(self, **values):
         return Host(template=TEMPLATE, plugins=self.plugins, greeting="Hello there.",
                     profile="end_of_turn_ms = 200", **values)
-
-    def command(self, host, *words):
-        return subprocess.run([BUILT / "vchost", "plugins", *words, "--host", host.folder / "control.sock"],
-                              capture_output=True, text=True, timeout=60)
-
-    def rows(self, host, name="acme-voice.so"):
-        answer = json.loads(self.command(host, "list", "--json").stdout)
-        return [row for row in answer["plugins"] if row["file"] == name]
-
-    def wait_for(self, host, what, condition, seconds=15, name="acme-voice.so"):
-        deadline = time.monotonic() + seconds
-        while True:
-            rows = self.rows(host, name)
-            if condition(rows):
-                return rows
-            self.assertLess(time.monotonic(), deadline, f"{what} did not come about: {rows}\n{host.said()}")
-            time.sleep(0.1)
-
-    def running(self, version):
-        return lambda rows: any(row["state"] == "running" and row["version"] == version for row in rows)
 
     # With calls up
 
@@ -138,7 +77,7 @@ class LivePlugins(unittest.TestCase):
         self.install(self.version(1))
         self.wait_for(host, "the downgrade", self.running("1.001.0"))
 
-        crashes = self.build(more="__attribute__((constructor)) static void crash(void) { *(volatile int *)8 = 1; }")
+        crashes = self.build(lambda source: source + "__attribute__((constructor)) static void crash(void) { *(volatile int *)8 = 1; }\n")
         self.install(self.version(3, crashes))
         rows = self.wait_for(host, "the refusal", lambda rows: any(row["state"] == "refused" for row in rows))
         refused = next(row for row in rows if row["state"] == "refused")
@@ -204,7 +143,7 @@ class LivePlugins(unittest.TestCase):
                 host.wait_for("agent")
                 self.install(image.replace(b'"version": "0.1.0"', b'"version": "0.1.1"'), sip)
                 self.wait_for(host, "the wait", lambda rows: {row["state"] for row in rows} == {"running", "waiting"},
-                              name=sip.name)
+                              file=sip.name)
                 with Baresip() as second:
                     second.dial(host)  # The old version takes calls as long as it has some.
                     second.hang_up()
@@ -213,7 +152,7 @@ class LivePlugins(unittest.TestCase):
                 first.hang_up()
                 first.wait_for("CALL_CLOSED")
                 began, gap = time.monotonic(), self.longest_gap(host.sip, seconds=3)
-            self.wait_for(host, "the change", self.running("0.1.1"), name=sip.name)
+            self.wait_for(host, "the change", self.running("0.1.1"), file=sip.name)
             print(f"\n  OPTIONS was not answered with 200 for {gap * 1000:.0f} ms", end=" ")
             # Less than T1, after which a caller's INVITE is sent again (RFC 3261 section 17.1.1.1).
             self.assertLess(gap, 0.5)

@@ -63,31 +63,33 @@ static void mischief(void) {
 """
 
 
-class Workshop(unittest.TestCase):
-    """A plugin directory of its own, and what an author and an operator do with it."""
+class PluginDirectory(unittest.TestCase):
+    """A copy of plugins.d with what a call needs and the list of what was shipped, and a workshop outside the tree."""
 
     def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="isolation-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="plugins-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.plugins = self.folder / "plugins.d"
         self.plugins.mkdir(mode=0o755)
         for name in ("InstantSTT", "InstantLLM", "InstantTTS", "TelephonySIP"):
             shutil.copy(PLUGINS / f"{name}.so", self.plugins)
         shutil.copy(PLUGINS / ".shipped.json", self.plugins)
+
+
+class AcmeVoice(PluginDirectory):
+    """The example in C as a voice of somebody else's, in many versions: what its author and an operator do with it."""
+
+    def setUp(self):
+        super().setUp()
         self.acme = self.plugins / "acme-voice.so"
         self.image = self.build()
 
-    def build(self, edit=lambda source: source):
-        """The example in C with mischief in it, as bytes; its version is 1.000.0."""
+    def build(self, edit=lambda source: source, *arguments):
+        """Version 1.000.0, as bytes."""
         source = EXAMPLE.read_text().replace("org.vchost.example-tts", ID).replace('"1.0.0"', '"1.000.0"')
-        source = MISCHIEF.split("static void", 1)[0] + source.replace(
-            "static vc_status speak(", "static void" + MISCHIEF.split("static void", 1)[1] + "static vc_status speak(")
-        source = source.replace("    session *s = self;\n    request **place", "    mischief();\n    session *s = self;\n    request **place")
-        self.assertIn("    mischief();\n", source)
         (self.folder / "acme.c").write_text(edit(source))
         subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-Wno-unused-result", "-fvisibility=hidden", "-I",
-                        ROOT / "Sources/PluginABI/include", f'-DFOLDER="{self.folder}"', f'-DSTRAY="{STRAY}"',
-                        "acme.c", "-o", "acme.so"], check=True, cwd=self.folder)
+                        ROOT / "Sources/PluginABI/include", *arguments, "acme.c", "-o", "acme.so"], check=True, cwd=self.folder)
         return (self.folder / "acme.so").read_bytes()
 
     def version(self, number, image=None):
@@ -96,30 +98,27 @@ class Workshop(unittest.TestCase):
         self.assertEqual(image.count(b"1.000.0"), 1)
         return image.replace(b"1.000.0", b"1.%03d.0" % number)
 
-    def install(self, image):
+    def install(self, image, path=None):
         """As packages do: written beside, then renamed in."""
-        beside = self.acme.with_name("." + self.acme.name)
+        path = path or self.acme
+        beside = path.with_name("." + path.name)
         beside.write_bytes(image)
         beside.chmod(0o755)
-        beside.rename(self.acme)
-
-    def host(self, **values):
-        settings = dict(greeting="Hello there.", profile="end_of_turn_ms = 200\nbarge_in = no", calls_max=60, reply=REPLY)
-        settings.update(values)
-        return Host(template=TEMPLATE, plugins=self.plugins, **settings)
+        beside.rename(path)
 
     def command(self, host, *words):
         return subprocess.run([BUILT / "vchost", "plugins", *words, "--host", host.folder / "control.sock"],
                               capture_output=True, text=True, timeout=60)
 
-    def rows(self, host):
+    def rows(self, host, file=None):
+        """What the host says of a file; of the voice, also under the names that it had."""
         answer = json.loads(self.command(host, "list", "--json").stdout)
-        return [row for row in answer["plugins"] if row["file"] == self.acme.name or row["id"] == ID]
+        return [row for row in answer["plugins"] if row["file"] == (file or self.acme.name) or not file and row["id"] == ID]
 
-    def wait_for(self, host, what, condition, seconds=60):
+    def wait_for(self, host, what, condition, seconds=60, file=None):
         deadline = time.monotonic() + seconds
         while True:
-            rows = self.rows(host)
+            rows = self.rows(host, file)
             if condition(rows):
                 return rows
             self.assertLess(time.monotonic(), deadline, f"{what} did not come about: {rows}\n{host.said()}")
@@ -127,6 +126,25 @@ class Workshop(unittest.TestCase):
 
     def running(self, version):
         return lambda rows: any(row["state"] == "running" and row["version"] == version for row in rows)
+
+
+class Workshop(AcmeVoice):
+    """The voice in a worker, with mischief in it."""
+
+    def build(self, edit=lambda source: source):
+        def with_mischief(source):
+            head, body = MISCHIEF.split("static void", 1)
+            source = head + source.replace("static vc_status speak(", "static void" + body + "static vc_status speak(")
+            source = source.replace("    session *s = self;\n    request **place",
+                                    "    mischief();\n    session *s = self;\n    request **place")
+            self.assertIn("    mischief();\n", source)
+            return edit(source)
+        return super().build(with_mischief, f'-DFOLDER="{self.folder}"', f'-DSTRAY="{STRAY}"')
+
+    def host(self, **values):
+        settings = dict(greeting="Hello there.", profile="end_of_turn_ms = 200\nbarge_in = no", calls_max=60, reply=REPLY)
+        settings.update(values)
+        return Host(template=TEMPLATE, plugins=self.plugins, **settings)
 
     def upgrade(self, host, number, image=None):
         self.install(self.version(number, image))

@@ -9,8 +9,28 @@ import Providers
 
 struct ConfiguredProviders {
     let kind: String
-    let configuration: Control.Configuration
-    let review: ConfigurationReview
+    let sources: ConfigurationSources
+    let log: any ProviderLog
+    private let review: ConfigurationReview
+    private let store: SecretStore
+
+    /// Starts the services that providers need; whoever asked for it says `HostServices.stop()`.
+    init(kind: String, of arguments: Arguments) throws {
+        self.kind = kind
+        sources = try ConfigurationSources(config: arguments["--config"], plugins: arguments["--plugins"])
+        var services = HostServices.Configuration()
+        services.log = Logger.Configuration(level: .warning)
+        let running = HostServices.start(configuration: services)
+        store = running.secrets
+        let log = ProviderLogger(running.logger)
+        self.log = log
+        let loader = try sources.loader(log: log)
+        review = ConfigurationReview(
+            sources.configuration, registry: sources.registry(loader: loader, log: log),
+            environment: sources.environment)
+    }
+
+    private var configuration: Control.Configuration { sources.configuration }
 
     /// The names of all sections of the kind, in the order of the file.
     var known: [String] { configuration.sections(of: kind).map(\.name) }
@@ -39,13 +59,14 @@ struct ConfiguredProviders {
         return section
     }
 
-    func secrets(of sections: [ProviderSection]) -> [String: SecretReference] {
+    /// Makes the secrets of these plugins known, and no others.
+    func lendSecrets(of sections: [ProviderSection]) {
         var secrets: [String: SecretReference] = [:]
         for name in sections.flatMap(\.plugin.manifest.secrets) {
             secrets[name] = configuration.credential(name).map { .value(Array($0.utf8)) }
                 ?? (try? SecretReference(parsing: configuration.secretReference(name)))
         }
-        return secrets
+        store.replace(secrets)
     }
 }
 

@@ -47,24 +47,15 @@ enum ModelsCommand: Command {
         let tokensMax = try number(arguments, "--max-tokens", 100, in: 1...100_000)
         let warmUpS = try number(arguments, "--warm-up", 120, in: 0...3_600)
 
-        let sources = try ConfigurationSources(config: arguments["--config"], plugins: arguments["--plugins"])
-        var services = HostServices.Configuration()
-        services.log = Logger.Configuration(level: .warning)
-        let running = HostServices.start(configuration: services)
         defer { HostServices.stop() }
-        let log = ProviderLogger(running.logger)
-        let loader = try sources.loader(log: log)
-        let review = ConfigurationReview(
-            sources.configuration, registry: sources.registry(loader: loader, log: log),
-            environment: sources.environment)
-        let providers = ConfiguredProviders(kind: "llm", configuration: sources.configuration, review: review)
+        let providers = try ConfiguredProviders(kind: "llm", of: arguments)
         let candidates = try candidates(arguments, providers)
-        running.secrets.replace(providers.secrets(of: candidates.map(\.section)))
+        providers.lendSecrets(of: candidates.map(\.section))
 
         var bench = ModelBench(
             prompts: prompts, runs: runs, language: language,
             tools: arguments.has("--tools") ? .array(BuiltInTools.all) : [],
-            options: ["max_tokens": .integer(Int64(tokensMax))], log: log)
+            options: ["max_tokens": .integer(Int64(tokensMax))], log: providers.log)
         bench.warmUpMs = warmUpS * 1_000
         let results = bench.run(candidates) { StandardError.write("asking \($0.title) ...\n") }
         let table = ModelTable(results, targetMs: targetMs, prompts: prompts.conversations.count, runs: runs)

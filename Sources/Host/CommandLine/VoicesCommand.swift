@@ -39,31 +39,20 @@ enum VoicesCommand: Command {
 
     static func run(_ words: [String]) throws -> Int32 {
         let arguments = try Arguments(words, options: options)
-        let sources = try ConfigurationSources(config: arguments["--config"], plugins: arguments["--plugins"])
-        var services = HostServices.Configuration()
-        services.log = Logger.Configuration(level: .warning)
-        let running = HostServices.start(configuration: services)
         defer { HostServices.stop() }
-        let log = ProviderLogger(running.logger)
-        let loader = try sources.loader(log: log)
-        let review = ConfigurationReview(
-            sources.configuration, registry: sources.registry(loader: loader, log: log),
-            environment: sources.environment)
-        let providers = ConfiguredProviders(kind: "tts", configuration: sources.configuration, review: review)
+        let providers = try ConfiguredProviders(kind: "tts", of: arguments)
         guard arguments.positional.first == "preview" else {
             for option in ["--text", "--out", "--fresh"] where arguments.has(option) {
                 throw UsageError(message: "\(option) is for `voices preview`")
             }
-            return try list(arguments, providers) { running.secrets.replace($0) }
+            return try list(arguments, providers)
         }
-        return try preview(arguments, providers, sources, log) { running.secrets.replace($0) }
+        return try preview(arguments, providers)
     }
 
     // MARK: The list
 
-    private static func list(
-        _ arguments: Arguments, _ providers: ConfiguredProviders, lend: ([String: SecretReference]) -> Void
-    ) throws -> Int32 {
+    private static func list(_ arguments: Arguments, _ providers: ConfiguredProviders) throws -> Int32 {
         var sections: [ProviderSection] = []
         var remarks: [(provider: String, text: String)] = []
         for name in try providers.names(arguments.positional) {
@@ -71,7 +60,7 @@ enum VoicesCommand: Command {
                 remarks.append((name, error.message))
             }
         }
-        lend(providers.secrets(of: sections))
+        providers.lendSecrets(of: sections)
         var voices: [OfferedVoice] = []
         for section in sections {
             let listed = section.declaration.capabilities.voices
@@ -96,10 +85,7 @@ enum VoicesCommand: Command {
 
     // MARK: A preview
 
-    private static func preview(
-        _ arguments: Arguments, _ providers: ConfiguredProviders, _ sources: ConfigurationSources,
-        _ log: any ProviderLog, lend: ([String: SecretReference]) -> Void
-    ) throws -> Int32 {
+    private static func preview(_ arguments: Arguments, _ providers: ConfiguredProviders) throws -> Int32 {
         let words = Array(arguments.positional.dropFirst())
         guard (1...2).contains(words.count) else { throw UsageError(message: "say `voices preview tts.NAME VOICE`") }
         let section = try providers.section(try providers.names(words.prefix(1))[0])
@@ -117,15 +103,15 @@ enum VoicesCommand: Command {
             throw UsageError(
                 message: "--text wants 1 to \(PreviewRequest.textBytesMax) bytes, and has \(text.utf8.count)")
         }
-        lend(providers.secrets(of: [section]))
+        providers.lendSecrets(of: [section])
 
-        let cache = sources.stateDirectory.map { PreviewCache(directory: $0 + "/previews") }
+        let cache = providers.sources.stateDirectory.map { PreviewCache(directory: $0 + "/previews") }
         let request = PreviewRequest(section, voice: voice, language: language, text: text)
         if arguments.has("--fresh") { cache?.forget(request) }
         let preview: VoicePreviews.Preview
         do throws(ProviderFailure) {
             preview = try VoicePreviews(cache: cache).preview(request) { speak throws(ProviderFailure) in
-                try ProviderInstance.run(section, log: log, speak)
+                try ProviderInstance.run(section, log: providers.log, speak)
             }
         } catch {
             let code = error.vendorCode.isEmpty ? "" : " (\(error.vendorCode))"
