@@ -17,7 +17,7 @@ from phones import Baresip, Sipp
 from stack import wait_until
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Peers"))
-from opensips_peer import OpenSIPS  # noqa: E402
+from opensips_peer import SDP, OpenSIPS  # noqa: E402
 
 # InstantTTS hums a tone of this pitch for as long as a person would need for the text, 15 characters a second.
 HUM_HZ = 220
@@ -147,6 +147,12 @@ class Calls(unittest.TestCase):
         call = self.peer.call(cancel="after")
         if call.wait_for("INVITE")["code"] != 487:
             self.assertTrue(call.ended_by_us.wait(5), "no BYE for a call whose CANCEL crossed our 200")
+
+    def test_a_call_that_comes_to_nothing_is_ended_for_whoever_watches(self):
+        """Its codec is none of ours, so there is no conversation that would write a record."""
+        call = self.peer.call(body=SDP.format(version=1, port=9, types="18", direction="sendrecv"))
+        self.assertEqual(call.wait_for("INVITE")["code"], 488)
+        self.assertEqual(end_of(call, self.running)["end"], "farEnd.network")
 
     def test_events_of_other_generations_and_nonsense_are_harmless(self):
         said = len(self.peer.commands)
